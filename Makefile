@@ -1,0 +1,49 @@
+# `make demo` and `make test` install what they need into .venv and run; `make bench` measures speed; `make help` lists all.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+OUT ?= demo-output
+
+.PHONY: help install demo test lint types layers pytest bench clean
+
+help:
+	@echo "make demo   install into .venv, run the main job on a simulated case, results in $(OUT)/"
+	@echo "make test   install into .venv, run lint, types, layers and every test suite"
+	@echo "make bench  measure speed: detection, landmark to transform, event loop, memory"
+	@echo "make clean  remove .venv and the demo's output"
+
+install: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	sh Testing/host/install-system-libraries.sh
+	touch $@
+
+demo: install
+	$(BIN)/python Testing/demo.py --out $(OUT)
+
+test: lint types layers pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+layers: install
+	$(BIN)/lint-imports
+
+pytest: install
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage report --include="LandmarkFusionLogic/*"
+	$(BIN)/coverage report --include="LandmarkFusion/*" --fail-under=85
+
+bench: install
+	$(BIN)/python Testing/benchmarks/bench_detect.py
+	$(BIN)/python Testing/benchmarks/bench_panel.py
+
+clean:
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,1 @@
+# Nothing to do outside a build of Slicer.
