@@ -1,27 +1,48 @@
 """One typed request and result per user action; what the panel, the command line and cohort runs all call.
 
 Requests and results hold paths, numbers and text only, so that each turns into JSON and back (`to_json`, `from_json`).
+Nothing heavy is imported here: each job imports what it needs when it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from LandmarkFusionLogic import orientation
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.jsondata import from_json as from_json
+from LandmarkFusionLogic.jsondata import to_json as to_json
+from LandmarkFusionLogic.points import FloatArray, Landmark
+from LandmarkFusionLogic.rigid.fit import apply
+from LandmarkFusionLogic.volume import Volume
+
+if TYPE_CHECKING:
+    from LandmarkFusionLogic.fusion import Side
 
 Matrix = list[list[float]]
 Report = Callable[[float, str], None]
 """Called with the fraction done (0..1) and one short sentence."""
+
+MODALITIES = {"mr": "MR", "us": "US"}
 
 
 @dataclass(frozen=True)
 class VolumeSource:
     """Where a job reads a volume: an image file or a DICOM folder, or a ``.npy`` (K, J, I) with its affine beside it.
 
-    ``ijk_to_ras`` is the 4x4 row-major affine to RAS mm, needed for ``.npy`` and forbidden otherwise.
+    ``ijk_to_ras`` is the 4x4 row-major affine to RAS mm, needed for ``.npy`` and forbidden otherwise. ``series`` (1,
+    2, …) picks one of several DICOM series in a folder.
     """
 
     path: str
     ijk_to_ras: Matrix | None = None
+    series: int | None = None
 
 
 @dataclass(frozen=True)
@@ -36,11 +57,15 @@ class LandmarkRecord:
 
 @dataclass(frozen=True)
 class DetectRequest:
-    """Find the landmarks of one volume. ``modality`` is "mr" or "us"; ``device`` auto | cuda | mps | cpu."""
+    """Find the landmarks of one volume. ``modality`` is "mr" or "us"; ``device`` auto | cuda | mps | cpu.
+
+    ``model`` is the folder of a network of the user's own; None takes the one that ships.
+    """
 
     volume: VolumeSource
     modality: str
     device: str = "auto"
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,3 +78,176 @@ class DetectResult:
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class FuseRequest:
+    """Two volumes in, an aligned scene out: the files of `FuseResult` in the folder ``out``.
+
+    ``mr_landmarks`` and ``us_landmarks`` are markups files; a side without one is detected. ``us_flips`` turns the
+    ultrasound round about its centre ("lr", "ap", "si") before anything else; ``us_confirmed`` says that somebody has
+    checked the left and right of the ultrasound.
+    """
+
+    mr: VolumeSource
+    us: VolumeSource
+    out: str
+    mr_landmarks: str | None = None
+    us_landmarks: str | None = None
+    device: str = "auto"
+    us_flips: list[str] = field(default_factory=list)
+    us_confirmed: bool = False
+
+
+@dataclass(frozen=True)
+class FuseResult:
+    """What was written to the folder, how well the landmarks agree (FRE, mm) and plain warnings for the user.
+
+    ``mr_to_us`` is the 4x4 matrix that maps RAS mm points of the MR to points of the US.
+    """
+
+    out: str
+    files: list[str]
+    mr_to_us: Matrix
+    errors: dict[str, float]
+    rms: float
+    seconds: float
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SimulateRequest:
+    """Make one simulated case, an MR and a US volume with their true landmarks, in the folder ``out``."""
+
+    seed: int
+    out: str
+
+
+@dataclass(frozen=True)
+class SimulateResult:
+    """The files of a simulated case."""
+
+    out: str
+    files: list[str]
+    seconds: float
+
+
+def record(landmark: Landmark) -> LandmarkRecord:
+    """``landmark`` as JSON-ready record."""
+    covariance = None if landmark.covariance is None else np.asarray(landmark.covariance).tolist()
+    return LandmarkRecord(landmark.name, [float(value) for value in landmark.position], covariance, landmark.state)
+
+
+def landmark(item: LandmarkRecord) -> Landmark:
+    """The landmark of a record."""
+    covariance = None if item.covariance is None else np.array(item.covariance, dtype=np.float64)
+    return Landmark(item.name, np.array(item.position, dtype=np.float64), covariance, item.state)
+
+
+def landmarks(items: Iterable[LandmarkRecord]) -> list[Landmark]:
+    """The landmarks of records."""
+    return [landmark(item) for item in items]
+
+
+def load(source: VolumeSource, what: str) -> Volume:
+    """The checked volume of ``source``; ``what`` names it in messages.
+
+    Raises InputError if it cannot be read or used.
+    """
+    from LandmarkFusionLogic import imageio
+
+    if source.path.endswith(".npy"):
+        if source.ijk_to_ras is None:
+            raise InputError(f"The {what} is a .npy array without its affine; give an image file.")
+        return imageio.read_array(source.path, source.ijk_to_ras, what)
+    if source.ijk_to_ras is not None:
+        raise InputError(f"The {what} has a geometry of its own and an affine beside it; give one of them.")
+    return imageio.read_volume(source.path, what, source.series)
+
+
+def detect(request: DetectRequest, report: Report) -> DetectResult:
+    """Find the landmarks of one volume.
+
+    Raises InputError for input, network or device that cannot be used.
+    """
+    from LandmarkFusionLogic.landmarks.detection import detect_landmarks
+
+    started = time.perf_counter()
+    if request.modality not in MODALITIES:
+        raise InputError(f"There is no modality “{request.modality}”; choose mr or us.")
+    name = MODALITIES[request.modality]
+    report(0.0, f"Reading the {name} volume")
+    volume = load(request.volume, f"{name} volume")
+    found = detect_landmarks(volume, request.modality, request.device, request.model, report)
+    report(1.0, f"Found the landmarks of the {name}")
+    return DetectResult(
+        modality=request.modality,
+        landmarks=[record(item) for item in found.landmarks],
+        model=found.model,
+        device=found.device,
+        seconds=time.perf_counter() - started,
+        warnings=list(found.warnings),
+    )
+
+
+def fuse(request: FuseRequest, report: Report) -> FuseResult:
+    """Align an MR to a US by their landmarks and write every result to the folder ``out``, all of it or nothing.
+
+    Raises InputError for input that cannot be used.
+    """
+    from LandmarkFusionLogic import fusion
+    from LandmarkFusionLogic.workfolder import replacing
+
+    started = time.perf_counter()
+    orientation.flip_matrix(np.zeros(3), request.us_flips)  # An unknown flip is told before minutes of work.
+    report(0.0, "Reading the volumes")
+    mr, us = load(request.mr, "MR volume"), load(request.us, "US volume")
+    _refuse_same(mr, us)
+    turned = orientation.flipped(us, request.us_flips)
+    mr_side = _side("mr", mr, request.mr_landmarks, np.eye(4), request.device, part(report, 0.05, 0.4))
+    turn = orientation.flip_matrix(us.centre, request.us_flips)
+    us_side = _side("us", turned, request.us_landmarks, turn, request.device, part(report, 0.4, 0.75))
+    done = fusion.fuse_sides(mr_side, us_side, request.us_flips, request.us_confirmed)
+    with replacing(Path(request.out)) as folder:
+        files = fusion.write(done, folder, time.perf_counter() - started, part(report, 0.75, 1.0))
+    return FuseResult(
+        out=request.out,
+        files=files,
+        mr_to_us=done.fit.mr_to_us.tolist(),
+        errors=done.fit.errors,
+        rms=done.fit.rms,
+        seconds=time.perf_counter() - started,
+        warnings=list(done.warnings),
+    )
+
+
+def part(report: Report, start: float, end: float) -> Report:
+    """A report whose 0..1 is the stretch ``start``..``end`` of ``report``."""
+    return lambda fraction, text: report(start + fraction * (end - start), text)
+
+
+def _refuse_same(mr: Volume, us: Volume) -> None:
+    if mr.array.shape == us.array.shape and np.array_equal(mr.array, us.array):
+        raise InputError("The MR and the US are the same volume; choose two different ones.")
+
+
+def _side(modality: str, volume: Volume, markups: str | None, turn: FloatArray, device: str, report: Report) -> Side:
+    from LandmarkFusionLogic.fusion import Side
+    from LandmarkFusionLogic.markupsfile import read_landmarks
+
+    name = MODALITIES[modality]
+    if markups is not None:
+        given = read_landmarks(markups, f"{name} landmarks")
+        # The file lies on the volume as it is stored: a flip takes its points along.
+        return Side(volume, [replace(point, position=apply(turn, point.position)) for point in given])
+    from LandmarkFusionLogic.landmarks.detection import detect_landmarks
+
+    found = detect_landmarks(volume, modality, device, None, report)
+    return Side(volume, list(found.landmarks), found.model, found.device, tuple(found.warnings))
+
+
+JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
+    "detect": (DetectRequest, detect),
+    "fuse": (FuseRequest, fuse),
+}
+"""What a worker can be asked for: the request's type and the function."""

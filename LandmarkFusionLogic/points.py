@@ -27,8 +27,8 @@ STATES = (DETECTED, EDITED, PLACED)
 class Landmark:
     """A named point.
 
-    ``position`` is (3,), world RAS mm. ``covariance`` is the (3, 3) spread of the detector's heatmap in mm², or None for
-    a point placed by hand. ``state`` is one of `STATES`.
+    ``position`` is (3,), world RAS mm. ``covariance`` is the (3, 3) spread of the detector's heatmap in mm², or None
+    for a point placed by hand. ``state`` is one of `STATES`.
     """
 
     name: str

@@ -1,0 +1,1 @@
+"""Rigid registration of landmarks: closed-form fit, errors, warnings."""

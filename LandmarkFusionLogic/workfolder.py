@@ -1,0 +1,80 @@
+"""Results appear in one step: they are written to a fresh folder that takes the place of the wanted one at the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from LandmarkFusionLogic.errors import InputError
+
+_open: set[Path] = set()
+
+
+@contextmanager
+def replacing(out: Path) -> Iterator[Path]:
+    """A fresh folder whose files are moved into ``out`` when the block ends well, and deleted when it does not.
+
+    It lies beside ``out``, on the same disk, so that the move is one renaming. An ``out`` that exists keeps its other
+    files; files of the same name are replaced.
+    Raises InputError if ``out`` is a file or no folder can be made there.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"“{out.name}” is a file; choose a folder for the results.")
+    parent = out.absolute().parent
+    made = _missing(parent)
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".landmarkfusion-", dir=parent))
+    except OSError as error:
+        _remove_empty(made)
+        raise InputError(f"The folder “{out.name}” cannot be made; choose a folder that can be written.") from error
+    _open.add(folder)
+    try:
+        yield folder
+        _publish(folder, out)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _remove_empty(made)
+        if isinstance(error, OSError):
+            raise InputError(f"The results cannot be written to “{out.name}” ({error.strerror}).") from error
+        raise
+    finally:
+        _open.discard(folder)
+
+
+def remove_open() -> None:
+    """Delete the folders that are still being filled; for a process that is about to end in the middle of a job."""
+    for folder in list(_open):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, out: Path) -> None:
+    folder.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone.
+    if not out.exists():
+        folder.rename(out)
+        return
+    for file in sorted(folder.iterdir()):
+        os.replace(file, out / file.name)
+    folder.rmdir()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _missing(folder: Path) -> list[Path]:
+    """The folders that have to be made for ``folder`` to exist, innermost first."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        if not folder.is_dir() or any(folder.iterdir()):
+            return
+        folder.rmdir()
