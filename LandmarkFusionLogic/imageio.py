@@ -18,6 +18,11 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """(4, 4); its own inverse."""
 
 
+def silence_warnings() -> None:
+    """Keep ITK's own warnings off standard error: they name files, and with them patients."""
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
 def read_volume(path: str | Path, what: str = "volume", series: int | None = None) -> Volume:
     """Read and check one scalar volume from an image file or a DICOM folder.
 

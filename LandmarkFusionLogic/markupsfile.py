@@ -51,7 +51,10 @@ def read_landmarks(path: str | Path, what: str = "landmarks") -> list[Landmark]:
 
 
 def write_landmarks(path: str | Path, landmarks: Iterable[Landmark]) -> None:
-    """Write ``landmarks`` (RAS mm) as a Slicer point list, ``.mrk.json`` of schema 1.0.3 in LPS."""
+    """Write ``landmarks`` (RAS mm) as a Slicer point list, ``.mrk.json`` of schema 1.0.3 in LPS.
+
+    Raises InputError if the file cannot be written.
+    """
     points = [_control_point(number, landmark) for number, landmark in enumerate(landmarks, start=1)]
     markup = {
         "type": "Fiducial",
@@ -64,7 +67,10 @@ def write_landmarks(path: str | Path, landmarks: Iterable[Landmark]) -> None:
         "controlPoints": points,
     }
     text = json.dumps({"@schema": SCHEMA, "markups": [markup]}, indent=2, ensure_ascii=False)
-    Path(path).write_text(text + "\n", encoding="utf-8")
+    try:
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"“{Path(path).name}” cannot be written; choose another folder.") from error
 
 
 def describe(landmark: Landmark) -> str:

@@ -24,11 +24,14 @@ from typing import IO, Any
 
 from LandmarkFusionLogic import workfolder
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.imageio import silence_warnings
 from LandmarkFusionLogic.jobs import JOBS, from_json, to_json
+from LandmarkFusionLogic.memory import OUT_OF_MEMORY, is_out_of_memory
 
 PROTOCOL = 1
 PROGRESS_INTERVAL = 0.05
 """Seconds between two progress lines at least, so that a chatty job does not drown the reader."""
+UNEXPECTED = "Something unexpected went wrong in this step; nothing was changed. The log has the details."
 
 
 class Worker:
@@ -88,7 +91,9 @@ class Worker:
         except BaseException as error:
             # A worker outlives whatever a job does: the panel gets the sentence, the log to copy gets the rest.
             kind = "memory" if is_out_of_memory(error) else "internal"
-            self._error(job, kind, _sentence(kind), _details(error, message.get("request")))
+            self._error(
+                job, kind, OUT_OF_MEMORY if kind == "memory" else UNEXPECTED, _details(error, message.get("request"))
+            )
 
     def _reporter(self, job: str) -> Any:
         last = 0.0
@@ -114,20 +119,6 @@ class Worker:
                 self._events.flush()
         except (OSError, ValueError):
             _end(0)  # Nobody listens any more.
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that memory ran out, as Python, numpy, torch or ITK put it."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(
-        sign in text for sign in ("out of memory", "can't allocate memory", "failed to allocate memory", "bad_alloc")
-    )
-
-
-def _sentence(kind: str) -> str:
-    if kind == "memory":
-        return "There is not enough memory for this job; close other programs or crop the volume to the prostate."
-    return "Something unexpected went wrong in this step; nothing was changed. The log has the details."
 
 
 def _details(error: BaseException, request: Any) -> str:
@@ -193,6 +184,7 @@ def main() -> None:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     _lead_group()
+    silence_warnings()
     Worker(lines, events).run()
 
 

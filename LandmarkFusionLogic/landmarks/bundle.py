@@ -1,0 +1,92 @@
+"""A landmark network as data: a folder in the layout of a MONAI bundle, checked before it is used.
+
+``configs/metadata.json`` says what the network takes and gives, ``models/model.pt`` holds its weights (a state dict,
+read with ``weights_only=True``), whose SHA-256 stands in the metadata. Needs torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.landmarks.network import LandmarkNetwork
+from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
+
+METADATA = Path("configs", "metadata.json")
+WEIGHTS = Path("models", "model.pt")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A network ready to run on the CPU, with what its metadata says about it."""
+
+    name: str
+    version: str
+    modality: str
+    landmarks: tuple[str, ...]
+    grid: InputGrid
+    preprocessing: Preprocessing
+    network: LandmarkNetwork
+    metadata: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """Name and version, for reports."""
+        return f"{self.name} {self.version}"
+
+
+def load_bundle(folder: str | Path) -> Bundle:
+    """The network in ``folder``, in evaluation mode; loaded once per process and state of its files.
+
+    Raises InputError if files are missing, damaged, or not those the metadata was written for.
+    """
+    folder = Path(folder)
+    try:
+        stamps = tuple((folder / part).stat().st_mtime_ns for part in (METADATA, WEIGHTS))
+    except OSError as error:
+        raise InputError(
+            f"The network “{folder.name}” is not complete (metadata or weights are missing); install it again."
+        ) from error
+    return _load(folder.resolve(), stamps)
+
+
+@lru_cache(maxsize=4)
+def _load(folder: Path, stamps: tuple[int, ...]) -> Bundle:
+    try:
+        metadata = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        grid = metadata["grid"]
+        preprocessing = dict(metadata["preprocessing"])
+        preprocessing["percentiles"] = tuple(preprocessing["percentiles"])
+        _check_sum(folder / WEIGHTS, metadata["sha256"])
+        network = LandmarkNetwork(**metadata["network"])
+        network.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        bundle = Bundle(
+            name=str(metadata["name"]),
+            version=str(metadata["version"]),
+            modality=str(metadata["modality"]),
+            landmarks=tuple(metadata["landmarks"]),
+            grid=InputGrid(float(grid["spacing_mm"]), tuple(int(n) for n in grid["shape"])),  # type: ignore[arg-type]
+            preprocessing=Preprocessing(**preprocessing),
+            network=network.eval().requires_grad_(False),
+            metadata=metadata,
+        )
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The network “{folder.name}” is damaged or made for another version; install it again."
+        ) from error
+    if len(bundle.landmarks) != network.landmarks:
+        raise InputError(f"The network “{folder.name}” does not name each of its landmarks; install it again.")
+    return bundle
+
+
+def _check_sum(weights: Path, expected: str) -> None:
+    if hashlib.sha256(weights.read_bytes()).hexdigest() != expected:
+        raise ValueError("the weights are not those that the metadata describes")

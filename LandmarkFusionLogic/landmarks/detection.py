@@ -1,0 +1,167 @@
+"""The landmarks of a volume: the network looks at several poses of it, and their median is the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from LandmarkFusionLogic import assets
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.landmarks.device import choose_device, describe_device, is_device_out_of_memory
+from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark
+from LandmarkFusionLogic.volume import Volume
+
+if TYPE_CHECKING:
+    import torch
+
+    from LandmarkFusionLogic.landmarks.bundle import Bundle
+
+NAMES = {"mr": "MR", "us": "US"}
+
+_JITTERS = (
+    ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
+    ((6.0, 0.0, 0.0), (0.0, 3.0, 3.0)),
+    ((-6.0, 0.0, 0.0), (0.0, -3.0, 3.0)),
+    ((0.0, 0.0, 6.0), (3.0, 0.0, -3.0)),
+)
+"""Rotation vector in degrees and shift in mm (RAS) of each pose; each is also seen mirrored left-right."""
+
+MIN_GLAND_ML = 5.0
+"""A recognised gland smaller than this is none."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Landmarks in RAS mm with their spread, the network and device that found them, and plain warnings."""
+
+    landmarks: tuple[Landmark, ...]
+    model: str
+    device: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _View:
+    """What one pose of the volume gave: positions (L, 3) RAS mm, covariances (L, 3, 3) mm², gland volume in ml."""
+
+    positions: FloatArray
+    covariances: FloatArray
+    gland_ml: float
+
+
+def detect_landmarks(
+    volume: Volume,
+    modality: str,
+    device: str = "auto",
+    model: str | Path | None = None,
+    report: Callable[[float, str], None] = lambda fraction, text: None,
+) -> Detection:
+    """Find the landmarks of ``volume``, of any voxel size, orientation, extent and intensity.
+
+    ``modality`` is "mr" or "us"; ``device`` auto, cuda, mps or cpu; ``model`` the folder of a network, by default the
+    one that ships. Positions are the component-wise median over poses; a landmark's covariance is the mean of its
+    heatmaps' covariances plus that of its positions over the poses. When a GPU's memory runs out, the CPU takes over
+    and says so. Raises InputError for a device or network that cannot be used, and where PyTorch is missing.
+    """
+    chosen = choose_device(device)
+    from LandmarkFusionLogic.landmarks.bundle import load_bundle
+
+    report(0.1, f"Loading the {NAMES[modality]} network")
+    bundle = load_bundle(assets.path("models", f"{modality}-landmarks") if model is None else model)
+    if bundle.modality != modality:
+        raise InputError(
+            f"The network “{bundle.name}” was made for {NAMES.get(bundle.modality, bundle.modality)} volumes; "
+            "choose another."
+        )
+    warnings = []
+    try:
+        views = _views(volume, bundle, chosen, report)
+    except RuntimeError as error:
+        if chosen.type == "cpu" or not is_device_out_of_memory(error):
+            raise
+        warnings.append(f"The memory of {describe_device(chosen)} ran out; the CPU did the detection instead.")
+        chosen = choose_device("cpu")
+        views = _views(volume, bundle, chosen, report)
+    landmarks = _combine(views, bundle.landmarks)
+    warnings += _doubts(volume, views, landmarks, NAMES[modality])
+    return Detection(tuple(landmarks), bundle.title, describe_device(chosen), tuple(warnings))
+
+
+def _views(volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]) -> list[_View]:
+    network = bundle.network.to(device)
+    try:
+        views: list[_View] = []
+        for number, (rotation, shift) in enumerate(_JITTERS, start=1):
+            poses = (_pose(volume.centre, rotation, shift, mirror) for mirror in (False, True))
+            views.extend(_look(volume, pose, bundle, device) for pose in poses)
+            report(0.2 + 0.7 * number / len(_JITTERS), "Looking for the landmarks")
+        return views
+    finally:
+        network.to("cpu")
+
+
+def _pose(
+    centre: FloatArray, rotation: tuple[float, float, float], shift: tuple[float, float, float], mirror: bool
+) -> FloatArray:
+    """(4, 4) RAS mm: turn about ``centre``, shift, and mirror left-right about ``centre``."""
+    pose = np.eye(4)
+    pose[:3, :3] = Rotation.from_rotvec(rotation, degrees=True).as_matrix()
+    if mirror:
+        pose[:3, :3] = np.diag([-1.0, 1.0, 1.0]) @ pose[:3, :3]
+    pose[:3, 3] = centre + shift - pose[:3, :3] @ centre
+    return pose
+
+
+def _look(volume: Volume, pose: FloatArray, bundle: Bundle, device: torch.device) -> _View:
+    import torch
+
+    from LandmarkFusionLogic.landmarks.network import dsnt, heatmap_covariance
+    from LandmarkFusionLogic.landmarks.preprocessing import network_input
+
+    posed = Volume(volume.array, pose @ volume.ijk_to_ras)
+    seen = network_input(posed, bundle.grid, bundle.preprocessing, volume.centre)
+    with torch.inference_mode():
+        output = bundle.network(torch.from_numpy(seen.array)[None, None].to(device))
+        heatmaps = output.heatmaps.float().cpu()
+        gland_voxels = int((output.gland_logits > 0).sum())
+        kji, spread = dsnt(heatmaps)[0].double().numpy(), heatmap_covariance(heatmaps)[0].double().numpy()
+    # From the grid's indices i, j, k to the posed world, and from there back to the patient.
+    to_ras = np.linalg.inv(pose) @ seen.ijk_to_ras
+    linear = to_ras[:3, :3]
+    positions = kji[:, ::-1] @ linear.T + to_ras[:3, 3]
+    covariances = linear @ spread[:, ::-1, ::-1] @ linear.T
+    covariances = (covariances + covariances.transpose(0, 2, 1)) / 2  # exactly symmetric, rounding apart
+    return _View(positions, covariances, gland_voxels * bundle.grid.spacing_mm**3 / 1000)
+
+
+def _combine(views: list[_View], names: tuple[str, ...]) -> list[Landmark]:
+    positions = np.stack([view.positions for view in views])
+    middle = np.median(positions, axis=0)
+    heat = np.mean([view.covariances for view in views], axis=0)
+    away = positions - middle
+    between = np.einsum("vla,vlb->lab", away, away) / len(views)
+    return [Landmark(name, middle[index], heat[index] + between[index], DETECTED) for index, name in enumerate(names)]
+
+
+def _doubts(volume: Volume, views: list[_View], landmarks: list[Landmark], name: str) -> list[str]:
+    """Plain warnings about a detection that is probably wrong."""
+    warnings = []
+    if float(np.median([view.gland_ml for view in views])) < MIN_GLAND_ML:
+        warnings.append(f"No prostate was recognized in the {name} volume; check the volume and its landmarks.")
+    to_index = np.linalg.inv(volume.ijk_to_ras)
+    outside = []
+    for landmark in landmarks:
+        index = to_index[:3, :3] @ landmark.position + to_index[:3, 3]
+        if np.any(index < -0.5) or np.any(index > np.array(volume.shape_ijk) - 0.5):
+            outside.append(landmark.name)
+    if outside:
+        warnings.append(
+            f"In the {name} these landmarks lie outside the volume: {', '.join(outside)}; the gland is probably cut "
+            "off, check them."
+        )
+    return warnings
