@@ -1,0 +1,1 @@
+"""The panel of Landmark Fusion: everything that touches Qt."""

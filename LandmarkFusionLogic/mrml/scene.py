@@ -1,0 +1,137 @@
+"""A scene of the result, written without the application: ``slicer-core`` is enough."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.mrml import landmarks, transforms, views, volumes
+from LandmarkFusionLogic.points import Landmark
+from LandmarkFusionLogic.volume import FloatArray, Volume
+
+Node = Any
+
+MODULE = "LandmarkFusion"
+"""Name of the module's parameter node and of its singleton tag."""
+
+_SLICES = {"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}
+
+
+def write_scene(
+    path: str | Path,
+    mr: Volume,
+    us: Volume,
+    mr_landmarks: Iterable[Landmark],
+    us_landmarks: Iterable[Landmark],
+    mr_to_us: FloatArray,
+    us_flips: Iterable[str] = (),
+    us_confirmed: bool = False,
+) -> None:
+    """Write an ``.mrb`` that Slicer opens as a ready scene: MR laid over US, both landmark lists, the panel set.
+
+    Landmarks are RAS mm of their own image; ``mr_to_us`` (4, 4) maps RAS mm points of the MR to points of the US. The
+    US is given as it lies, flips included; ``us_flips`` and ``us_confirmed`` are remembered with it.
+    Raises InputError where the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        world = OwnScene(cache)
+        _fill(world.scene, mr, us, list(mr_landmarks), list(us_landmarks), mr_to_us)
+        us_node = world.scene.GetFirstNodeByName("US")
+        volumes.remember_orientation(us_node, list(us_flips), us_confirmed)
+        if not world.scene.WriteToMRB(str(path)):
+            raise InputError(f"The scene cannot be written to “{Path(path).name}”; choose another folder.")
+
+
+class OwnScene:
+    """A MRML scene with the logics it takes to read and write files, for use outside the application."""
+
+    def __init__(self, cache: str) -> None:
+        import slicer
+
+        scene = slicer.vtkMRMLScene()
+        application = slicer.vtkSlicerApplicationLogic()
+        application.SetMRMLScene(scene)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
+        colors = application.GetColorLogic()
+        colors.SetMRMLScene(scene)
+        colors.AddDefaultColorNodes()
+        application.SetModuleLogic("Colors", colors)
+        remote = slicer.vtkMRMLRemoteIOLogic()
+        remote.SetMRMLScene(scene)
+        remote.SetMRMLApplicationLogic(application)
+        remote.GetCacheManager().SetRemoteCacheDirectory(cache)
+        # Without a data manager no bundle can be read.
+        data = slicer.vtkDataIOManagerLogic()
+        data.SetMRMLApplicationLogic(application)
+        data.SetMRMLScene(scene)
+        data.SetAndObserveDataIOManager(remote.GetDataIOManager())
+        remote.AddDataIOToScene()
+        self.scene = scene
+        # A logic that nobody holds is gone, and its kind of node cannot be stored any more.
+        self._logics = [application, remote, data]
+        for name, kind in (
+            ("Volumes", slicer.vtkSlicerVolumesLogic),
+            ("Markups", slicer.vtkSlicerMarkupsLogic),
+            ("Transforms", slicer.vtkSlicerTransformLogic),
+        ):
+            logic = kind()
+            logic.SetMRMLApplicationLogic(application)
+            logic.SetMRMLScene(scene)
+            application.SetModuleLogic(name, logic)
+            self._logics.append(logic)
+
+    def read(self, path: str | Path) -> None:
+        """Load an ``.mrb``. Raises InputError where it cannot be read."""
+        if not self.scene.ReadFromMRB(str(path)):
+            raise InputError(f"The scene “{Path(path).name}” cannot be read.")
+
+
+def _fill(
+    scene: Node,
+    mr: Volume,
+    us: Volume,
+    mr_landmarks: list[Landmark],
+    us_landmarks: list[Landmark],
+    mr_to_us: FloatArray,
+) -> None:
+    mr_node, us_node = volumes.add_volume(scene, mr, "MR"), volumes.add_volume(scene, us, "US")
+    transform = transforms.create(mr_node, us_node)
+    transforms.set_matrix(transform, mr_to_us)
+    lists = {}
+    for modality, volume, points in (("mr", mr_node, mr_landmarks), ("us", us_node, us_landmarks)):
+        lists[modality] = landmarks.create(volume, modality)
+        landmarks.write(lists[modality], points)
+    transforms.apply(transform, mr_node, lists["mr"])
+    _add_views(scene)
+    views.show(scene, background=us_node, foreground=mr_node, opacity=0.5)
+    views.centre(scene, np.mean([point.position for point in us_landmarks], axis=0) if us_landmarks else us.centre)
+    views.mark_orientation(scene)
+    parameters = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", MODULE)
+    parameters.SetSingletonTag(MODULE)
+    parameters.SetAttribute("ModuleName", MODULE)
+    for name, node in (
+        ("mr", mr_node),
+        ("us", us_node),
+        ("mrLandmarks", lists["mr"]),
+        ("usLandmarks", lists["us"]),
+        ("mrToUs", transform),
+    ):
+        parameters.SetNodeReferenceID(name, node.GetID())
+
+
+def _add_views(scene: Node) -> None:
+    for name, orientation in _SLICES.items():
+        for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
+            node = scene.CreateNodeByClass(kind)
+            node.UnRegister(None)
+            node.SetName(name)
+            node.SetSingletonTag(name)  # Slicer's own three views, which take this node's place when it is loaded.
+            node.SetLayoutName(name)
+            if kind == "vtkMRMLSliceNode":
+                node.SetOrientation(orientation)
+            scene.AddNode(node)
