@@ -1,0 +1,110 @@
+"""Requests and results as JSON, and results that appear on disk in one step or not at all."""
+
+import json
+import os
+
+import pytest
+import samples
+from LandmarkFusionLogic import workfolder
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.jobs import (
+    DetectRequest,
+    DetectResult,
+    FuseRequest,
+    LandmarkRecord,
+    VolumeSource,
+    from_json,
+    landmark,
+    load,
+    record,
+    to_json,
+)
+from LandmarkFusionLogic.workfolder import replacing
+
+REQUEST = DetectRequest(VolumeSource("a.npy", [[1.0, 0, 0, 0]] * 4), "mr", "cpu")
+RESULT = DetectResult("us", [LandmarkRecord("Apex", [1.0, 2.0, 3.0], [[1.0] * 3] * 3, "detected")], "m", "CPU", 0.5)
+FUSE = FuseRequest(VolumeSource("a"), VolumeSource("b", series=2), "out", us_flips=["lr"], us_confirmed=True)
+
+
+@pytest.mark.parametrize("value", [REQUEST, RESULT, FUSE])
+def test_everything_survives_json(value):
+    assert from_json(type(value), json.loads(json.dumps(to_json(value)))) == value
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"modality": None}, "wrong type"),
+        ({"modality": 3}, "wrong type"),
+        ({"volume": "a.npy"}, "must be an object"),
+        ({"volume": {"path": "a", "ijk_to_ras": [["x"]]}}, "wrong type"),
+        ({"voltage": 3}, "no field “voltage”"),
+        ({"volume": {}}, "needs the field “path”"),
+    ],
+)
+def test_malformed_requests_are_told(change, says):
+    with pytest.raises(InputError, match=says):
+        from_json(DetectRequest, {**to_json(REQUEST), **change})
+    with pytest.raises(InputError):
+        from_json(DetectRequest, None)
+
+
+def test_records_hold_whole_landmarks():
+    point = samples.prostate_points(covariance=None)[0]
+    back = landmark(from_json(LandmarkRecord, json.loads(json.dumps(to_json(record(point))))))
+    assert (back.name, back.state, back.covariance) == (point.name, point.state, None)
+    assert back.position.tolist() == point.position.tolist()
+
+
+def test_an_affine_belongs_to_an_array_and_to_nothing_else():
+    with pytest.raises(InputError, match="without its affine"):
+        load(VolumeSource("a.npy"), "MR volume")
+    with pytest.raises(InputError, match="geometry of its own"):
+        load(VolumeSource("a.nrrd", [[1.0]]), "MR volume")
+
+
+def test_results_appear_at_the_end_and_all_at_once(tmp_path):
+    out = tmp_path / "deep" / "results"
+    with replacing(out) as folder:
+        (folder / "a.txt").write_text("new")
+        assert not out.exists()
+    assert (out / "a.txt").read_text() == "new"
+    assert os.listdir(tmp_path / "deep") == ["results"]
+    assert (out.stat().st_mode & 0o777) == ((tmp_path / "deep").stat().st_mode & 0o777)
+
+
+def test_a_failed_job_leaves_the_disk_as_it_was(tmp_path):
+    with pytest.raises(RuntimeError), replacing(tmp_path / "deep" / "results") as folder:
+        (folder / "a.txt").write_text("half")
+        raise RuntimeError
+    assert os.listdir(tmp_path) == []
+
+
+def test_other_files_of_an_existing_folder_stay(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "a.txt").write_text("old")
+    with replacing(tmp_path) as folder:
+        (folder / "a.txt").write_text("new")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "a.txt").read_text() == "new"
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path) as folder:
+        (folder / "a.txt").write_text("newer")
+        raise KeyboardInterrupt
+    assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_file_in_the_way_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file"), replacing(tmp_path / "file"):
+        pass
+    with pytest.raises(InputError, match="cannot be made"), replacing(tmp_path / "file" / "results"):
+        pass
+
+
+def test_an_ending_process_removes_what_it_had_begun(tmp_path):
+    with pytest.raises(InputError), replacing(tmp_path / "results") as folder:
+        (folder / "a.txt").write_text("half")
+        workfolder.remove_open()
+        assert os.listdir(tmp_path) == []
+        raise FileNotFoundError
+    assert os.listdir(tmp_path) == []
