@@ -1,0 +1,282 @@
+"""Training of a landmark network on simulated cases: resumable, and judged on unseen and on real images while it runs.
+
+    python -m LandmarkFusionLogic.landmarks.training --modality mr --out runs/mr --minutes 60
+
+Every batch is made of new cases, each from its own seed, so a run that was ended and continued sees what an unbroken one sees.
+Needs torch, numpy and scipy only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.landmarks.losses import LossWeights, total_loss
+from LandmarkFusionLogic.landmarks.network import LandmarkNetwork, dsnt
+from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
+from LandmarkFusionLogic.landmarks.trainingdata import (
+    GRIDS,
+    Example,
+    development_examples,
+    mean_position_errors,
+    radial_errors,
+    simulated_example,
+)
+from LandmarkFusionLogic.points import LANDMARK_NAMES
+from LandmarkFusionLogic.simulation.seeds import TRAINING, VALIDATION
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All that decides the weights besides the code: the same configuration gives the same weights after the same steps.
+
+    ``average`` is the decay of the running mean of the weights, which is what is evaluated and shipped. The learning rate
+    falls as 1 / sqrt(1 + step / ``settle_steps``), so that no end needs to be known beforehand.
+    """
+
+    modality: str
+    network: dict[str, Any] = field(default_factory=lambda: {"landmarks": 3, "widths": [16, 32, 64, 96]})
+    grid: InputGrid | None = None
+    preprocessing: Preprocessing = Preprocessing()
+    loss: LossWeights = LossWeights()
+    batch: int = 2
+    learning_rate: float = 1e-3
+    settle_steps: int = 2000
+    average: float = 0.998
+    mixed_precision: bool = False
+    first_seed: int = TRAINING.start
+    render_spacing_mm: float = 2.0
+
+    @property
+    def input_grid(self) -> InputGrid:
+        """The modality's grid unless another was given."""
+        return self.grid or GRIDS[self.modality]
+
+
+class Trainer:
+    """A network in training: `step` learns from one batch, `save` and `load` keep and restore everything that matters."""
+
+    def __init__(self, config: TrainingConfig, device: str = "cpu") -> None:
+        self.config = config
+        self.device = torch.device(device)
+        torch.manual_seed(config.first_seed % 2**31)
+        self.network = LandmarkNetwork(**config.network).to(self.device)
+        self.averaged = LandmarkNetwork(**config.network).to(self.device)
+        self.averaged.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.steps = 0
+
+    def examples(self) -> list[Example]:
+        """The next batch: new seeds for each step."""
+        config = self.config
+        first = config.first_seed + self.steps * config.batch
+        return [
+            simulated_example(
+                seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm
+            )
+            for seed in range(first, first + config.batch)
+        ]
+
+    def step(self, examples: Sequence[Example] | None = None) -> float:
+        """One step of the optimizer on ``examples`` (by default the next simulated ones); returns the loss."""
+        images, glands, landmarks, visible = collate(examples or self.examples(), self.device)
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate / (1 + self.steps / config.settle_steps) ** 0.5
+        self.network.train()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.mixed_precision):
+            output = self.network(images)
+        loss = total_loss(output, landmarks, visible, glands, config.input_grid.spacing_mm, config.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
+        self.optimizer.step()
+        self.steps += 1
+        self._average()
+        return float(loss.detach())
+
+    def _average(self) -> None:
+        # A young mean must not remember the random start.
+        decay = min(self.config.average, self.steps / (self.steps + 10))
+        with torch.no_grad():
+            for mean, value in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+
+    def save(self, path: Path) -> None:
+        """Write everything to ``path``, whole or not at all."""
+        state = {
+            "config": asdict(self.config),
+            "steps": self.steps,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, path)
+
+    def load(self, path: Path) -> None:
+        """Go on where `save` left off."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.steps = state["steps"]
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+
+def collate(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Images (B, 1, D, H, W), glands (B, 1, D, H, W), landmarks (B, L, 3), visible (B, L)."""
+
+    def stack(arrays: list[npt.NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device)
+
+    return (
+        stack([e.image for e in examples])[:, None],
+        stack([e.gland for e in examples])[:, None],
+        stack([e.landmarks for e in examples]),
+        stack([e.visible for e in examples]),
+    )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Errors in mm per landmark, of the network and of always answering the mean position, and the gland's mean Dice."""
+
+    errors: npt.NDArray[np.float64]
+    baseline: npt.NDArray[np.float64]
+    dice: float
+
+    def text(self) -> str:
+        """One line for a log: mean/median against the mean position's mean, per landmark."""
+        parts = []
+        for row, name in enumerate(LANDMARK_NAMES):
+            known = self.errors[:, row][np.isfinite(self.errors[:, row])]
+            base = self.baseline[:, row][np.isfinite(self.baseline[:, row])]
+            if known.size and base.size:
+                parts.append(f"{name} {known.mean():.1f}/{np.median(known):.1f} (mean pos. {base.mean():.1f})")
+        return "; ".join(parts) + f"; MRE {self.mre:.2f} vs {self.baseline_mre:.2f}; Dice {self.dice:.2f}"
+
+    @property
+    def mre(self) -> float:
+        """Mean radial error over all known landmarks, mm."""
+        return float(np.nanmean(self.errors))
+
+    @property
+    def baseline_mre(self) -> float:
+        """The same for the mean position."""
+        return float(np.nanmean(self.baseline))
+
+
+def evaluate(network: LandmarkNetwork, examples: Sequence[Example], spacing_mm: float) -> Scores:
+    """How well ``network`` does on ``examples``."""
+    device = next(network.parameters()).device
+    network.eval()
+    predicted, dice = [], []
+    with torch.inference_mode():
+        for example in examples:
+            output = network(torch.from_numpy(example.image).to(device)[None, None])
+            predicted.append(dsnt(output.heatmaps)[0].cpu().numpy())
+            mask = output.gland_logits[0, 0].cpu().numpy() > 0
+            true = example.gland > 0.5
+            dice.append(2 * float((mask & true).sum()) / max(int(mask.sum() + true.sum()), 1))
+    errors = radial_errors(np.stack(predicted), examples, spacing_mm)
+    return Scores(errors, mean_position_errors(examples, spacing_mm), float(np.mean(dice)))
+
+
+def train(
+    config: TrainingConfig,
+    out: Path,
+    minutes: float,
+    log: Callable[[str], None] = print,
+    validation_cases: int = 48,
+    evaluate_every: int = 500,
+    device: str = "cpu",
+) -> Trainer:
+    """Train for ``minutes`` in folder ``out``, going on from its checkpoint if there is one.
+
+    Writes a checkpoint every two minutes and, with each evaluation, a line to ``out/scores.jsonl``.
+    """
+    if config.modality not in GRIDS:
+        raise InputError(f"The modality is “{config.modality}”; give mr or us.")
+    out.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, device)
+    if (out / CHECKPOINT).exists():
+        trainer.load(out / CHECKPOINT)
+        log(f"continuing after {trainer.steps} steps")
+    sets = _evaluation_sets(config, validation_cases)
+    start = saved = time.monotonic()
+    losses: list[float] = []
+    while time.monotonic() - start < 60 * minutes:
+        losses.append(trainer.step())
+        if trainer.steps % 50 == 0:
+            left = minutes - (time.monotonic() - start) / 60
+            log(f"step {trainer.steps}  loss {np.mean(losses[-50:]):.2f}  {left:.1f} min left")
+        if time.monotonic() - saved > 120:
+            trainer.save(out / CHECKPOINT)
+            saved = time.monotonic()
+        if trainer.steps % evaluate_every == 0:
+            _report(trainer, sets, out, log)
+    trainer.save(out / CHECKPOINT)
+    _report(trainer, sets, out, log)
+    return trainer
+
+
+def _evaluation_sets(config: TrainingConfig, validation_cases: int) -> dict[str, list[Example]]:
+    grid, settings = config.input_grid, config.preprocessing
+    sets = {
+        "simulated": [
+            simulated_example(seed, config.modality, grid, settings, config.render_spacing_mm)
+            for seed in VALIDATION[:validation_cases]
+        ]
+    }
+    data = os.environ.get("LANDMARKFUSION_DATA")
+    if data:
+        sets["real"] = development_examples(Path(data), config.modality, grid, settings)
+    return sets
+
+
+def _report(trainer: Trainer, sets: dict[str, list[Example]], out: Path, log: Callable[[str], None]) -> None:
+    record: dict[str, object] = {"steps": trainer.steps}
+    for name, examples in sets.items():
+        scores = evaluate(trainer.averaged, examples, trainer.config.input_grid.spacing_mm)
+        log(f"step {trainer.steps}  {name}: {scores.text()}")
+        record[name] = {"mre": scores.mre, "baseline": scores.baseline_mre, "dice": scores.dice}
+    with (out / "scores.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(record) + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Train a landmark network on simulated cases.")
+    parser.add_argument("--modality", choices=sorted(GRIDS), required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint and scores; an old run goes on")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--first-seed", type=int, default=TRAINING.start)
+    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 where it is safe: about twice as fast")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    config = TrainingConfig(
+        options.modality, first_seed=options.first_seed, mixed_precision=options.mixed_precision
+    )
+    train(config, options.out, options.minutes, lambda text: print(text, flush=True), device=options.device)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,144 @@
+"""Examples for training and evaluation: simulated images, and the development pairs of mrus-27, as a network sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing, network_input, resample
+from LandmarkFusionLogic.points import APEX, BLADDER_NECK, LANDMARK_NAMES, POSTERIOR_MEDIAN
+from LandmarkFusionLogic.simulation.case import SimulatedImage, simulate_image
+from LandmarkFusionLogic.volume import Volume
+
+FloatArray = npt.NDArray[np.float64]
+Float32Array = npt.NDArray[np.float32]
+
+GRIDS = {"mr": InputGrid(3.0, (40, 40, 40)), "us": InputGrid(3.0, (32, 32, 32))}
+"""What each modality's network sees: 120 mm around an MR's middle, 96 mm around an ultrasound's."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image as the network sees it, with the truth on the same grid.
+
+    ``image`` (K, J, I) float32; ``gland`` (K, J, I) float32 0..1; ``landmarks`` (L, 3) voxels k, j, i in the order of
+    `LANDMARK_NAMES`; ``visible`` (L,) 1 where the truth is known and inside the grid, else 0.
+    """
+
+    image: Float32Array
+    gland: Float32Array
+    landmarks: Float32Array
+    visible: Float32Array
+    name: str = field(default="", compare=False)
+
+
+def simulated_example(
+    seed: int, modality: str, grid: InputGrid, settings: Preprocessing, spacing_mm: float = 2.0
+) -> Example:
+    """The image of ``seed`` in ``modality`` ("mr", "us"), rendered at ``spacing_mm`` and preprocessed as in detection."""
+    simulated = simulate_image(seed, modality, spacing_mm)
+    return example_of(simulated, grid, settings, f"seed {seed}")
+
+
+def example_of(simulated: SimulatedImage, grid: InputGrid, settings: Preprocessing, name: str = "") -> Example:
+    """A simulated image at any resolution as an example."""
+    positions = {landmark.name: landmark.position for landmark in simulated.landmarks}
+    return make_example(simulated.image, simulated.gland, positions, grid, settings, name)
+
+
+def make_example(
+    image: Volume,
+    gland: Volume,
+    positions: dict[str, FloatArray],
+    grid: InputGrid,
+    settings: Preprocessing,
+    name: str = "",
+) -> Example:
+    """An image with its gland mask and its known landmarks (RAS mm) on the network's grid."""
+    seen = network_input(image, grid, settings)
+    mask, inside = resample(gland, seen.ijk_to_ras, grid.shape, lowpass_sigma_mm=1.0)
+    to_index = np.linalg.inv(seen.ijk_to_ras)
+    landmarks = np.zeros((len(LANDMARK_NAMES), 3), dtype=np.float32)
+    visible = np.zeros(len(LANDMARK_NAMES), dtype=np.float32)
+    for row, landmark in enumerate(LANDMARK_NAMES):
+        if landmark in positions:
+            ijk = to_index[:3, :3] @ positions[landmark] + to_index[:3, 3]
+            landmarks[row] = ijk[::-1]
+            visible[row] = np.all((landmarks[row] >= -0.5) & (landmarks[row] <= np.array(grid.shape) - 0.5))
+    return Example(seen.array, np.where(inside, mask, 0).astype(np.float32), landmarks, visible, name)
+
+
+def development_examples(data: Path, modality: str, grid: InputGrid, settings: Preprocessing) -> list[Example]:
+    """The pairs of mrus-27 whose number is divisible by 3 (the others are for final tables), in ``modality``.
+
+    ``data`` is the folder that LANDMARKFUSION_DATA names. Apex and bladder neck are the experts', where they set them; the
+    posterior median is read off the expert's gland mask (see `posterior_of_mask`).
+    """
+    folders = sorted((data / "mrus-27").glob("case*"))
+    return [
+        _real_example(folder, modality, grid, settings)
+        for folder in folders
+        if int(folder.name.removeprefix("case")) % 3 == 0
+    ]
+
+
+def _real_example(folder: Path, modality: str, grid: InputGrid, settings: Preprocessing) -> Example:
+    image, gland = (_read(folder / f"{modality}{part}.nrrd") for part in ("", "-gland"))
+    points = json.loads((folder / "points.json").read_text(encoding="utf-8"))
+    positions = {
+        landmark: np.array(points[key][modality], dtype=np.float64)
+        for key, landmark in (("apex", APEX), ("base", BLADDER_NECK))
+        if key in points
+    }
+    positions[POSTERIOR_MEDIAN] = posterior_of_mask(gland)
+    return make_example(image, gland, positions, grid, settings, folder.name)
+
+
+def posterior_of_mask(gland: Volume) -> FloatArray:
+    """(3,) RAS mm: the mask's most posterior point at the height and in the sagittal plane of its centroid.
+
+    It stands in for the posterior median where apex and bladder neck are unknown.
+    """
+    index = np.argwhere(np.asarray(gland.array, dtype=np.float32) > 0)[:, ::-1]
+    ras = index @ gland.ijk_to_ras[:3, :3].T + gland.ijk_to_ras[:3, 3]
+    centre = ras.mean(axis=0)
+    reach = 0.75 * float(gland.spacing.max())
+    line = ras[(np.abs(ras[:, 0] - centre[0]) <= reach) & (np.abs(ras[:, 2] - centre[2]) <= reach)]
+    half_voxel = 0.5 * float(gland.spacing[1])
+    return np.array([centre[0], line[:, 1].min() - half_voxel, centre[2]])
+
+
+def _read(path: Path) -> Volume:
+    import SimpleITK as sitk  # noqa: N813, PLC0415 - its usual name; training itself does not need it
+
+    image = sitk.ReadImage(str(path))
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0])
+    affine = np.eye(4)
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    affine[:3, :3] = lps_to_ras @ direction @ np.diag(image.GetSpacing())
+    affine[:3, 3] = lps_to_ras @ np.array(image.GetOrigin())
+    return Volume(sitk.GetArrayFromImage(image), affine)
+
+
+def radial_errors(predicted: Float32Array, examples: Sequence[Example], spacing_mm: float) -> FloatArray:
+    """(N, L) distances in mm between ``predicted`` (N, L, 3) voxels and the truth; NaN where it is unknown."""
+    true = np.stack([example.landmarks for example in examples])
+    visible = np.stack([example.visible for example in examples]) > 0
+    errors = np.linalg.norm((predicted - true).astype(np.float64), axis=-1) * spacing_mm
+    return np.where(visible, errors, np.nan)
+
+
+def mean_position_errors(examples: Sequence[Example], spacing_mm: float) -> FloatArray:
+    """(N, L) errors in mm of always answering with the mean position, relative to the volume's centre, of the others."""
+    true = np.stack([example.landmarks for example in examples]).astype(np.float64)
+    visible = np.stack([example.visible for example in examples])[..., None].astype(np.float64)
+    others = (true * visible).sum(axis=0) - true * visible
+    count = visible.sum(axis=0) - visible
+    mean = others / np.maximum(count, 1)
+    errors = np.linalg.norm(mean - true, axis=-1) * spacing_mm
+    return np.where((visible[..., 0] > 0) & (count[..., 0] > 0), errors, np.nan)

@@ -1,0 +1,126 @@
+"""A simulated patient: an MR, an ultrasound, and the truth about both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from LandmarkFusionLogic.points import LANDMARK_NAMES, Landmark
+from LandmarkFusionLogic.simulation import mr, ultrasound
+from LandmarkFusionLogic.simulation.anatomy import Anatomy, sample_anatomy
+from LandmarkFusionLogic.simulation.draw import Draw
+from LandmarkFusionLogic.simulation.organs import sample_bladder
+from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement, patient_rotation, rigid, rotation_between_scans
+from LandmarkFusionLogic.volume import Volume
+
+MR_SPACING_MM = 0.6
+US_SPACING_MM = 0.7
+MODALITIES = ("mr", "us")
+
+
+@dataclass(frozen=True)
+class SimulatedImage:
+    """One image with its truth: ``image``, ``gland`` (0/1) and the three ``landmarks``, RAS mm."""
+
+    image: Volume
+    gland: Volume
+    landmarks: tuple[Landmark, ...]
+
+
+@dataclass(frozen=True)
+class SimulatedCase:
+    """A pair of images of one man.
+
+    ``mr_to_us`` (4, 4) is the rigid part of the motion between the scans (MR RAS to US RAS, mm); the ultrasound is also
+    deformed by its probe, so the landmarks differ from it by millimetres.
+    """
+
+    seed: int
+    mr: Volume
+    us: Volume
+    mr_gland: Volume
+    us_gland: Volume
+    mr_landmarks: tuple[Landmark, ...]
+    us_landmarks: tuple[Landmark, ...]
+    mr_to_us: FloatArray
+
+
+def simulate_case(
+    seed: int,
+    device: torch.device | str = "cpu",
+    mr_spacing_mm: float = MR_SPACING_MM,
+    us_spacing_mm: float = US_SPACING_MM,
+) -> SimulatedCase:
+    """The case of ``seed`` at clinical resolution; the same for the same seed, torch version and number of threads."""
+    anatomy = sample_anatomy(Draw(seed, "anatomy"))
+    mr_image, mr_pose = _simulate_mr(seed, anatomy, mr_spacing_mm, device, widest=210.0)
+    us_image, us_pose = _simulate_us(seed, anatomy, us_spacing_mm, device)
+    # Between the scanners' rooms lies any translation; the gland is moved by at most 40 mm along each axis.
+    draw = Draw(seed, "rooms")
+    moved = np.array([draw.uniform(-40, 40) for _ in range(3)])
+    room = rigid(np.eye(3), mr_pose[:3, 3] + moved - us_pose[:3, 3])
+    return SimulatedCase(
+        seed,
+        mr_image.image,
+        _moved(us_image.image, room),
+        mr_image.gland,
+        _moved(us_image.gland, room),
+        mr_image.landmarks,
+        tuple(Landmark(p.name, room[:3, :3] @ p.position + room[:3, 3]) for p in us_image.landmarks),
+        room @ us_pose @ np.linalg.inv(mr_pose),
+    )
+
+
+def simulate_image(
+    seed: int, modality: str, spacing_mm: float = 2.0, device: torch.device | str = "cpu"
+) -> SimulatedImage:
+    """One image of the case of ``seed``, at ``spacing_mm`` in the slice, cut to what a network can see: for training."""
+    anatomy = sample_anatomy(Draw(seed, "anatomy"))
+    if modality == "mr":
+        return _simulate_mr(seed, anatomy, spacing_mm, device, widest=128.0)[0]
+    return _simulate_us(seed, anatomy, spacing_mm, device)[0]
+
+
+def _simulate_mr(
+    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, widest: float
+) -> tuple[SimulatedImage, FloatArray]:
+    draw = Draw(seed, "mr")
+    acquisition = mr.sample_acquisition(draw)
+    grid, placement = mr.place(draw, anatomy, acquisition, _patient(seed), spacing_mm, widest)
+    image, gland = mr.render(draw, anatomy, acquisition, grid, placement, device)
+    return _image(image, gland, anatomy.landmarks(), grid, placement), placement.pose
+
+
+def _simulate_us(
+    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str
+) -> tuple[SimulatedImage, FloatArray]:
+    draw = Draw(seed, "us")
+    # Men empty their bladder before the examination.
+    anatomy = replace(anatomy, bladder=sample_bladder(draw, anatomy.gland, fullest=0.5))
+    acquisition = ultrasound.sample_acquisition(draw)
+    rotation = rotation_between_scans(Draw(seed, "between")) @ _patient(seed)
+    grid, placement = ultrasound.place(draw, anatomy, acquisition, rotation, spacing_mm)
+    image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device)
+    return _image(image, gland, anatomy.landmarks(), grid, placement), placement.pose
+
+
+def _patient(seed: int) -> FloatArray:
+    return patient_rotation(Draw(seed, "patient"))
+
+
+def _image(
+    image: torch.Tensor, gland: torch.Tensor, landmarks: Mapping[str, FloatArray], grid: Grid, placement: Placement
+) -> SimulatedImage:
+    affine = grid.ijk_to_frame
+    return SimulatedImage(
+        Volume(image.cpu().numpy(), affine),
+        Volume(gland.cpu().numpy().astype(np.uint8), affine),
+        tuple(Landmark(name, placement.from_anatomy(landmarks[name])) for name in LANDMARK_NAMES),
+    )
+
+
+def _moved(volume: Volume, matrix: FloatArray) -> Volume:
+    return Volume(volume.array, matrix @ volume.ijk_to_ras)
