@@ -22,7 +22,9 @@ def affine(spacing=(1.0, 1.0, 1.0), directions=None, origin=(0.0, 0.0, 0.0)) -> 
     return matrix
 
 
-def volume(shape_ijk=(40, 36, 30), spacing=(1.5, 1.5, 2.0), directions=None, origin=(-20.0, 10.0, 5.0), seed=0) -> Volume:
+def volume(
+    shape_ijk=(40, 36, 30), spacing=(1.5, 1.5, 2.0), directions=None, origin=(-20.0, 10.0, 5.0), seed=0
+) -> Volume:
     """Smooth random voxels, int16, 0..1000."""
     from scipy.ndimage import gaussian_filter
 

@@ -78,23 +78,31 @@ def detect_landmarks(
             f"The network “{bundle.name}” was made for {NAMES.get(bundle.modality, bundle.modality)} volumes; "
             "choose another."
         )
+    return detect_with_bundle(volume, bundle, chosen, report)
+
+
+def detect_with_bundle(
+    volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]
+) -> Detection:
+    """`detect_landmarks` with a network that has been loaded and a device that has been chosen."""
     warnings = []
     try:
-        views = _views(volume, bundle, chosen, report)
+        views = _views(volume, bundle, device, report)
     except RuntimeError as error:
-        if chosen.type == "cpu" or not is_device_out_of_memory(error):
+        if device.type == "cpu" or not is_device_out_of_memory(error):
             raise
-        warnings.append(f"The memory of {describe_device(chosen)} ran out; the CPU did the detection instead.")
-        chosen = choose_device("cpu")
-        views = _views(volume, bundle, chosen, report)
+        warnings.append("The memory of the GPU ran out; the CPU did the detection instead.")
+        device = choose_device("cpu")
+        views = _views(volume, bundle, device, report)
     landmarks = _combine(views, bundle.landmarks)
-    warnings += _doubts(volume, views, landmarks, NAMES[modality])
-    return Detection(tuple(landmarks), bundle.title, describe_device(chosen), tuple(warnings))
+    warnings += _doubts(volume, views, landmarks, NAMES.get(bundle.modality, bundle.modality))
+    return Detection(tuple(landmarks), bundle.title, describe_device(device), tuple(warnings))
 
 
 def _views(volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]) -> list[_View]:
-    network = bundle.network.to(device)
+    network = bundle.network
     try:
+        network.to(device)
         views: list[_View] = []
         for number, (rotation, shift) in enumerate(_JITTERS, start=1):
             poses = (_pose(volume.centre, rotation, shift, mirror) for mirror in (False, True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
 from LandmarkFusionLogic.errors import InputError
@@ -33,17 +32,13 @@ def choose_device(name: str) -> torch.device:
 
 def require_torch() -> None:
     """Raise InputError where PyTorch is not installed or cannot be loaded."""
-    missing = importlib.util.find_spec("torch") is None
-    if not missing:
-        try:
-            import torch  # noqa: F401
-        except (ImportError, OSError):
-            missing = True
-    if missing:
+    try:
+        import torch  # noqa: F401
+    except (ImportError, OSError) as error:
         raise InputError(
             "Automatic detection needs PyTorch, which is not installed or cannot be loaded; install it (in Slicer: "
             "the PyTorch extension), or place the landmarks by hand."
-        )
+        ) from error
 
 
 def describe_device(device: torch.device) -> str:

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import samples
 import SimpleITK as sitk
+from scipy.spatial.transform import Rotation
+
 from LandmarkFusionLogic import imageio
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.rigid.fit import apply, invert
 from LandmarkFusionLogic.volume import Volume
-from scipy.spatial.transform import Rotation
 
 DIRECTIONS = {
     "RAS": np.eye(3),

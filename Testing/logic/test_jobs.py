@@ -5,6 +5,7 @@ import os
 
 import pytest
 import samples
+
 from LandmarkFusionLogic import workfolder
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs import (

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import samples
+
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.markupsfile import describe, parse_description, read_landmarks, write_landmarks
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, DETECTED, EDITED, PLACED, POSTERIOR_MEDIAN, Landmark

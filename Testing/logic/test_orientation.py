@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import samples
+
 from LandmarkFusionLogic import orientation
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.fusion import Side, fuse_sides

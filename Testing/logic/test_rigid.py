@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import samples
+from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
+
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, Landmark
 from LandmarkFusionLogic.rigid.fit import apply, extents, fit_rigid, invert
 from LandmarkFusionLogic.rigid.landmarks import fit_landmarks
-from scipy.optimize import minimize
-from scipy.spatial.transform import Rotation
 
 
 def _proper(matrix):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import samples
 import SimpleITK as sitk
+
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.points import Landmark
 from LandmarkFusionLogic.rigid.fit import apply
@@ -32,7 +33,9 @@ def test_in_itks_terms_the_file_maps_fixed_us_points_to_moving_mr_points_in_lps(
     transform = sitk.ReadTransform(str(tmp_path / "t.h5"))
     flip = np.array([-1.0, -1.0, 1.0])
     for a, b in zip(mr, us, strict=True):
-        np.testing.assert_allclose(transform.TransformPoint((b.position * flip).tolist()), a.position * flip, atol=1e-6)
+        np.testing.assert_allclose(
+            transform.TransformPoint((b.position * flip).tolist()), a.position * flip, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("seed", range(3))

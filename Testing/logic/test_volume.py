@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import samples
+
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.volume import Volume, check_volume
 
