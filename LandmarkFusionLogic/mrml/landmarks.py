@@ -27,6 +27,7 @@ Node = Any
 VOLUME_ROLE = "LandmarkFusion.volume"
 MODALITY = "LandmarkFusion.modality"
 RECORDS = "LandmarkFusion.points"
+DETECTION = "LandmarkFusion.detection"
 MODALITIES = ("mr", "us")
 CLASS = "vtkMRMLMarkupsFiducialNode"
 
@@ -160,6 +161,22 @@ def write(node: Node, landmarks: Iterable[Landmark]) -> list[str]:
     return kept
 
 
+def unplace(node: Node, name: str) -> None:
+    """Take the position of a point away; its name stays in the list."""
+    index = node.GetControlPointIndexByLabel(name)
+    if index >= 0:
+        _drop_record(node, index)
+        node.UnsetNthControlPointPosition(index)
+
+
+def remove(node: Node, name: str) -> None:
+    """Take a point out of the list; nothing happens where it is not in it. ``node`` may be None."""
+    index = node.GetControlPointIndexByLabel(name) if node is not None else -1
+    if index >= 0:
+        node.RemoveNthControlPoint(index)
+        forget_removed(node)
+
+
 def reset(node: Node, point_id: str) -> None:
     """Move a point back to where it was detected; one that never was stays where it is."""
     detected = _records(node).get(point_id, {}).get("detected")
@@ -167,8 +184,26 @@ def reset(node: Node, point_id: str) -> None:
         node.SetNthControlPointPosition(node.GetNthControlPointIndexByID(point_id), *detected)
 
 
-def transform(node: Node, matrix: FloatArray) -> None:
-    """Move all points of the list, and where they were detected, by ``matrix`` (4, 4): the volume itself was moved."""
+def transform_all(volume: Node, matrix: FloatArray) -> None:
+    """Move the landmarks of ``volume``, in whatever role, by ``matrix`` (4, 4): the volume itself was moved so."""
+    for modality in MODALITIES:
+        node = find(volume, modality)
+        if node is not None:
+            _transform(node, matrix)
+
+
+def remember_detection(node: Node, model: str, device: str, seconds: float, warnings: Iterable[str]) -> None:
+    """Note on the list which network found its points, on what, in what time, and what it warned of."""
+    noted = {"model": model, "device": device, "seconds": seconds, "warnings": list(warnings)}
+    node.SetAttribute(DETECTION, json.dumps(noted))
+
+
+def detection(node: Node) -> dict[str, Any]:
+    """What `remember_detection` noted (model, device, seconds, warnings), or {}."""
+    return _json(node, DETECTION) if node is not None else {}
+
+
+def _transform(node: Node, matrix: FloatArray) -> None:
     rotation = matrix[:3, :3]
     records = _records(node)
     for record in records.values():
@@ -241,11 +276,22 @@ def _adopt_descriptions(node: Node) -> None:
 
 
 def _records(node: Node) -> dict[str, dict[str, Any]]:
+    return _json(node, RECORDS)
+
+
+def _json(node: Node, attribute: str) -> dict[str, Any]:
+    # A scene may have been edited outside; an unreadable text counts as none.
     try:
-        found = json.loads(node.GetAttribute(RECORDS) or "{}")
+        found = json.loads(node.GetAttribute(attribute) or "{}")
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _drop_record(node: Node, index: int) -> None:
+    records = _records(node)
+    if records.pop(node.GetNthControlPointID(index), None) is not None:
+        _store(node, records)
 
 
 def _store(node: Node, records: dict[str, dict[str, Any]]) -> None:
@@ -291,3 +337,41 @@ def _to_volume(node: Node) -> vtk.vtkAbstractTransform | None:
     if other is not None:
         other.GetTransformFromWorld(general)
     return general
+
+
+class Placing:
+    """The next click in a view gives a point its position; a point that had been detected then counts as edited.
+
+    Until then the point has no position. `end` is to be called when the views have left the mode of placing.
+    """
+
+    def __init__(self, node: Node, name: str) -> None:
+        index = node.GetControlPointIndexByLabel(name)
+        if index < 0:
+            add_unplaced(node, name)
+            index = node.GetControlPointIndexByLabel(name)
+        self._node = node
+        self._point_id = node.GetNthControlPointID(index)
+        self._had_position = node.GetNthControlPointPositionStatus(index) == node.PositionDefined
+        node.UnsetNthControlPointPosition(index)
+        # Other points of the list that are not placed yet stay so.
+        node.SetControlPointPlacementStartIndex(index)
+        scene = node.GetScene()
+        selection = scene.GetSingletonNode("Singleton", "vtkMRMLSelectionNode")
+        selection.SetReferenceActivePlaceNodeClassName(CLASS)
+        selection.SetActivePlaceNodeID(node.GetID())
+        interaction = scene.GetSingletonNode("Singleton", "vtkMRMLInteractionNode")
+        interaction.SetPlaceModePersistence(0)
+        interaction.SetCurrentInteractionMode(interaction.Place)
+
+    def end(self) -> bool:
+        """Whether the point was placed. One that was not gets the position back that it had."""
+        node = self._node
+        node.SetControlPointPlacementStartIndex(0)
+        index = node.GetNthControlPointIndexByID(self._point_id)
+        if index < 0:
+            return False
+        placed = bool(node.GetNthControlPointPositionStatus(index) == node.PositionDefined)
+        if not placed and self._had_position:
+            node.RestoreNthControlPointPosition(index)
+        return placed

@@ -117,6 +117,17 @@ def guess_modality(node: Node) -> str:
     return found[0] if len(found) == 1 else ""
 
 
+def by_modality(scene: Node) -> dict[str, Node]:
+    """The one volume that is an MR by its name ("mr"), and the one that is an ultrasound ("us"); None if in doubt."""
+    found: dict[str, list[Node]] = {"mr": [], "us": []}
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode")
+        modality = guess_modality(node)
+        if modality:
+            found[modality].append(node)
+    return {modality: nodes[0] if len(nodes) == 1 else None for modality, nodes in found.items()}
+
+
 def _image(array: np.ndarray) -> vtk.vtkImageData:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)

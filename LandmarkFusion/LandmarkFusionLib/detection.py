@@ -1,0 +1,134 @@
+"""Finds landmarks in the worker and hands over what was found: all of what was asked for, or nothing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from LandmarkFusionLib.engine import CANCELLED, Engine
+from LandmarkFusionLib.volumefile import VolumeFile
+from LandmarkFusionLogic.jobs import DetectResult, from_json
+from LandmarkFusionLogic.mrml.volumes import ijk_to_ras, volume_from_node
+from LandmarkFusionLogic.volume import Volume
+
+NAMES = {"mr": "MR", "us": "US"}
+
+
+@dataclass
+class Input:
+    """A volume node as it was when the job began."""
+
+    modality: str
+    node: Any
+    volume: Volume
+    stamp: Any
+
+    @classmethod
+    def take(cls, modality: str, node: Any) -> "Input":
+        """Check the node and keep what it holds. Raises InputError for a volume that cannot be used."""
+        return cls(modality, node, volume_from_node(node, f"{NAMES[modality]} volume"), _stamp(node))
+
+    def isUnchanged(self) -> bool:
+        """Whether the node is still in the scene with the same image in the same place."""
+        return self.node.GetScene() is not None and self.stamp == _stamp(self.node)
+
+
+class Detection:
+    """One run at a time, over one or both volumes. ``changed`` is told of progress and of the end."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        changed: Callable[[], None],
+        found: Callable[[dict[str, DetectResult]], None],
+        failed: Callable[[str], None],
+        cancelled: Callable[[str], None],
+    ):
+        self.fraction = 0.0
+        self.text = ""
+        self._engine = engine
+        self._changed, self._found, self._failed, self._cancelled = changed, found, failed, cancelled
+        self._inputs: list[Input] = []
+        self._results: dict[str, DetectResult] = {}
+        self._device = "auto"
+        self._file: VolumeFile | None = None
+
+    def isBusy(self) -> bool:
+        """Whether a run is under way or being ended."""
+        return bool(self._inputs) or self._engine.isBusy()
+
+    def start(self, inputs: Sequence[tuple[str, Any]], device: str) -> None:
+        """Find the landmarks of the volumes, given as ("mr" or "us", node); returns at once.
+
+        Raises InputError for a volume that cannot be used; nothing has been started then.
+        """
+        taken = [Input.take(modality, node) for modality, node in inputs]
+        self._inputs, self._results, self._device = taken, {}, device
+        self._next()
+
+    def cancel(self) -> None:
+        """End the run at whatever it is."""
+        if self._engine.isBusy():
+            self._engine.cancel()
+        elif self._inputs:
+            self._onFailure(CANCELLED, _("Cancelled; nothing was changed."))
+
+    def stop(self) -> None:
+        """End the run without telling anybody."""
+        self._finish()
+
+    def _next(self) -> None:
+        current = self._inputs[len(self._results)]
+        self._progress(0.0, _("Preparing the {image}").format(image=NAMES[current.modality]))
+        self._file = VolumeFile(current.volume, self._run, self._onFileFailure)
+        self._file.start()
+
+    def _run(self) -> None:
+        current = self._inputs[len(self._results)]
+        request = {"volume": self._file.source(), "modality": current.modality, "device": self._device}
+        self._engine.run("detect", request, self._progress, self._onResult, self._onFailure)
+
+    def _progress(self, fraction: float, text: str) -> None:
+        self.fraction = (len(self._results) + fraction) / len(self._inputs)
+        self.text = text
+        self._changed()
+
+    def _onResult(self, result: dict[str, Any]) -> None:
+        self._file.remove()
+        found = from_json(DetectResult, result)
+        self._results[found.modality] = found
+        if len(self._results) < len(self._inputs):
+            self._next()
+            return
+        inputs, results = self._finish()
+        if all(each.isUnchanged() for each in inputs):
+            self._found(results)
+        else:
+            self._failed(_("A volume was changed or removed while its landmarks were being found; detect again."))
+        self._changed()
+
+    def _onFileFailure(self, message: str) -> None:
+        self._onFailure("input", message)
+
+    def _onFailure(self, kind: str, message: str) -> None:
+        self._finish()
+        (self._cancelled if kind == CANCELLED else self._failed)(message)
+        self._changed()
+
+    def _finish(self) -> tuple[list[Input], dict[str, DetectResult]]:
+        inputs, results = self._inputs, self._results
+        self._inputs, self._results = [], {}
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
+        self.fraction, self.text = 0.0, ""
+        return inputs, results
+
+
+def _stamp(node: Any) -> Any:
+    image = node.GetImageData()
+    if image is None:
+        return None
+    scalars = image.GetPointData().GetScalars()
+    return scalars, scalars.GetMTime(), image.GetDimensions(), ijk_to_ras(node).tobytes()

@@ -1,0 +1,38 @@
+"""What detection needs beyond Slicer, asked for when it is first needed and never before."""
+
+import importlib.util
+
+from slicer.i18n import tr as _
+
+from LandmarkFusionLogic.errors import InputError
+
+TORCH = ">=2.4"
+
+
+def torchInstalled() -> bool:
+    """Whether PyTorch is there. It is looked for, not imported: that takes seconds and is the worker's business."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def ensureTorch() -> None:
+    """Have PyTorch installed by the PyTorch extension, after asking; at once if it is there.
+
+    Raises InputError where the user declines, or the extension is missing, and says what else can be done.
+    """
+    if torchInstalled():
+        return
+    by_hand = _("or place the landmarks by hand.")
+    try:
+        import PyTorchUtils
+    except ImportError:
+        raise InputError(
+            _("Finding landmarks needs PyTorch: install the extension “PyTorch” in the Extensions Manager, ") + by_hand
+        ) from None
+    try:
+        installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH)
+    except Exception as error:  # pip, a proxy, a full disk: whatever it was, one sentence and the manual way.
+        raise InputError(
+            _("PyTorch could not be installed ({reason}); see the Python console, ").format(reason=error) + by_hand
+        ) from error
+    if installed is None:
+        raise InputError(_("PyTorch was not installed, so landmarks cannot be found; install it later ") + by_hand)

@@ -1,0 +1,34 @@
+"""Puts the panels together from their .ui files."""
+
+import types
+from typing import Any
+
+import slicer
+
+from LandmarkFusionLib.controller import Controller
+from LandmarkFusionLib.panels.inputs import InputsPanel
+from LandmarkFusionLib.panels.landmarks import LandmarksPanel
+from LandmarkFusionLib.panels.report import ReportPanel
+from LandmarkFusionLib.panels.rigid import RigidPanel
+from LandmarkFusionLib.panels.views import ViewsPanel
+
+PANELS = {
+    "Inputs": InputsPanel,
+    "Rigid": RigidPanel,
+    "Views": ViewsPanel,
+    "Landmarks": LandmarksPanel,
+    "Report": ReportPanel,
+}
+
+
+def build(widget: Any, controller: Controller) -> Any:
+    """Add every panel to the module's widget, in order; returns one object with all named widgets, to be bound."""
+    ui = types.SimpleNamespace()
+    for name, panelClass in PANELS.items():
+        top = slicer.util.loadUI(widget.resourcePath(f"UI/{name}.ui"))
+        widget.layout.addWidget(top)
+        top.setMRMLScene(slicer.mrmlScene)
+        vars(ui).update(vars(slicer.util.childWidgetVariables(top)))
+        controller.addListener(panelClass(ui, controller).update)
+    widget.layout.addStretch(1)
+    return ui
