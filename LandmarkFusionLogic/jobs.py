@@ -196,10 +196,12 @@ def fuse(request: FuseRequest, report: Report) -> FuseResult:
     Raises InputError for input that cannot be used.
     """
     from LandmarkFusionLogic import fusion
+    from LandmarkFusionLogic.landmarks.device import check_name
     from LandmarkFusionLogic.workfolder import replacing
 
     started = time.perf_counter()
-    orientation.flip_matrix(np.zeros(3), request.us_flips)  # An unknown flip is told before minutes of work.
+    check_name(request.device)
+    orientation.flip_matrix(np.zeros(3), request.us_flips)
     report(0.0, "Reading the volumes")
     mr, us = load(request.mr, "MR volume"), load(request.us, "US volume")
     _refuse_same(mr, us)
@@ -219,6 +221,42 @@ def fuse(request: FuseRequest, report: Report) -> FuseResult:
         seconds=time.perf_counter() - started,
         warnings=list(done.warnings),
     )
+
+
+def simulate(request: SimulateRequest, report: Report) -> SimulateResult:
+    """Make a simulated case: both volumes, gland masks, true landmarks and the rigid part of the motion between them.
+
+    Raises InputError for a seed or folder that cannot be used, and where PyTorch is missing.
+    """
+    from LandmarkFusionLogic.imageio import write_volume
+    from LandmarkFusionLogic.landmarks.device import require_torch
+    from LandmarkFusionLogic.markupsfile import write_landmarks
+    from LandmarkFusionLogic.transformfile import write_transform
+    from LandmarkFusionLogic.workfolder import replacing
+
+    started = time.perf_counter()
+    if not 0 <= request.seed < 2**32:
+        raise InputError(f"A case cannot have the number {request.seed}; choose 0 or more.")
+    require_torch()
+    from LandmarkFusionLogic.simulation.case import simulate_case
+
+    with replacing(Path(request.out)) as folder:
+        report(0.0, "Simulating the case")
+        case = simulate_case(request.seed)
+        report(0.8, "Writing the case")
+        for name, volume in (
+            ("mr", case.mr),
+            ("us", case.us),
+            ("mr-gland", case.mr_gland),
+            ("us-gland", case.us_gland),
+        ):
+            write_volume(folder / f"{name}.nrrd", volume)
+        write_landmarks(folder / "mr-landmarks.mrk.json", case.mr_landmarks)
+        write_landmarks(folder / "us-landmarks.mrk.json", case.us_landmarks)
+        write_transform(folder / "mr-to-us.h5", case.mr_to_us)
+        files = sorted(file.name for file in folder.iterdir())
+    report(1.0, "Done")
+    return SimulateResult(request.out, files, time.perf_counter() - started)
 
 
 def part(report: Report, start: float, end: float) -> Report:
@@ -249,5 +287,6 @@ def _side(modality: str, volume: Volume, markups: str | None, turn: FloatArray, 
 JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "detect": (DetectRequest, detect),
     "fuse": (FuseRequest, fuse),
+    "simulate": (SimulateRequest, simulate),
 }
 """What a worker can be asked for: the request's type and the function."""

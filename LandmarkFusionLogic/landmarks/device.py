@@ -17,8 +17,7 @@ def choose_device(name: str) -> torch.device:
 
     Raises InputError for an unknown or absent device, and where PyTorch is not installed.
     """
-    if name not in DEVICES:
-        raise InputError(f"There is no device “{name}”; choose from {', '.join(DEVICES)}.")
+    check_name(name)
     require_torch()
     import torch
 
@@ -28,6 +27,12 @@ def choose_device(name: str) -> torch.device:
     if not present[name]:
         raise InputError(f"This computer offers PyTorch no {name.upper()} device; choose auto or cpu.")
     return torch.device(name)
+
+
+def check_name(name: str) -> None:
+    """Raise InputError for a name that is no device's. Needs no torch."""
+    if name not in DEVICES:
+        raise InputError(f"There is no device “{name}”; choose from {', '.join(DEVICES)}.")
 
 
 def require_torch() -> None:

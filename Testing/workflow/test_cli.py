@@ -1,0 +1,177 @@
+"""The command line as a newcomer meets it, in processes of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import samples
+
+from LandmarkFusionLogic import NOTICE, imageio
+from LandmarkFusionLogic.markupsfile import read_landmarks, write_landmarks
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def _command(*arguments):
+    return [sys.executable, "-m", "LandmarkFusionLogic.cli", *map(str, arguments)]
+
+
+def _run(*arguments):
+    return subprocess.run(_command(*arguments), capture_output=True, text=True, env=ENVIRONMENT)
+
+
+@pytest.fixture
+def case(tmp_path):
+    for side, seed in (("mr", 0), ("us", 1)):
+        volume = samples.volume(shape_ijk=(48, 44, 40), seed=seed)
+        imageio.write_volume(tmp_path / f"{side}.nrrd", volume)
+        write_landmarks(tmp_path / f"{side}.mrk.json", samples.prostate_points(volume.centre))
+    return tmp_path
+
+
+def _fuse(case, *more):
+    given = (f"--{side}-landmarks={case / side}.mrk.json" for side in ("mr", "us"))
+    volumes = (f"--{side}={case / side}.nrrd" for side in ("mr", "us"))
+    return ("fuse", *volumes, *given, f"--out={case / 'out'}", *more)
+
+
+def test_help_is_quick_and_complete():
+    started = time.perf_counter()
+    done = _run("--help")
+    assert time.perf_counter() - started < 1.5
+    assert done.returncode == 0
+    for text in ("fuse", "detect", "simulate", NOTICE.rstrip(".")):
+        assert text in " ".join(done.stdout.split())
+    for command, options in {
+        "fuse": ("--mr", "--us", "--out", "--mr-landmarks", "--us-flip", "--us-orientation-confirmed", "--device"),
+        "detect": ("--modality", "--out", "--device"),
+        "simulate": ("--seed", "--out"),
+    }.items():
+        done = _run(command, "--help")
+        assert done.returncode == 0
+        assert all(option in done.stdout for option in options)
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from LandmarkFusionLogic import cli; cli._parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert not {"torch", "numpy", "SimpleITK", "matplotlib", "rich"} & set(done.stdout.split())
+
+
+def test_what_slicer_imports_needs_neither_torch_nor_plots():
+    code = (
+        "import sys\n"
+        "from LandmarkFusionLogic import assets, errors, jobs, orientation, points, volume\n"
+        "from LandmarkFusionLogic.rigid import fit, landmarks\n"
+        "import LandmarkFusionLogic.worker\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    assert not {"torch", "matplotlib", "rich"} & set(done.stdout.split())
+
+
+def test_fuse_with_landmarks_of_ones_own(case):
+    done = _run(*_fuse(case, "--us-orientation-confirmed"))
+    assert done.returncode == 0, done.stderr
+    assert "root mean square" in done.stdout
+    assert NOTICE in done.stdout
+    assert "[100%] Done" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr
+    assert (case / "out" / "report.json").exists()
+    assert "Warning" not in done.stderr
+
+
+def test_detect_writes_landmarks(case, tmp_path):
+    bundle = samples.untrained_bundle(tmp_path / "mine", "us")
+    out = case / "found.mrk.json"
+    done = _run("detect", case / "us.nrrd", "--modality=us", f"--out={out}", f"--model={bundle}", "--device=cpu")
+    assert done.returncode == 0, done.stderr
+    assert [point.state for point in read_landmarks(out)] == ["detected"] * 3
+    assert "untrained-us 0.0.1 on CPU" in done.stdout
+
+
+def test_wrong_use_is_exit_code_two_without_traceback(case):
+    for arguments in (
+        (),
+        ("fly",),
+        ("fuse", "--mr", "a"),
+        _fuse(case, "--us-flip=up"),
+        ("detect", case / "mr.nrrd", "--modality=ct", "--out=a.mrk.json"),
+        ("simulate", "--seed=one", "--out=a"),
+        ("fuse", f"--mr={case / 'none.nrrd'}", f"--us={case / 'us.nrrd'}", f"--out={case / 'out'}"),
+    ):
+        done = _run(*arguments)
+        assert done.returncode == 2, done
+        assert "Traceback" not in done.stderr
+        assert done.stderr.strip()
+
+
+def test_an_unexpected_error_is_exit_code_one_and_a_sentence(case, monkeypatch, capfd):
+    from LandmarkFusionLogic import cli, jobs
+
+    def broken(*_):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(jobs, "fuse", broken)
+    assert cli.main([str(a) for a in _fuse(case)]) == 1
+    error = capfd.readouterr().err
+    assert "something unexpected went wrong (ZeroDivisionError)" in error
+    assert "Traceback" not in error
+    assert cli.main([str(a) for a in _fuse(case, "--traceback")]) == 1
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_memory_that_runs_out_is_a_sentence(case, monkeypatch, capfd):
+    from LandmarkFusionLogic import cli, jobs
+
+    def greedy(*_):
+        import numpy as np
+
+        np.zeros(1 << 60, dtype=np.uint8)
+
+    monkeypatch.setattr(jobs, "fuse", greedy)
+    assert cli.main([str(a) for a in _fuse(case)]) == 1
+    assert "There is not enough memory" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_ends_with_nothing_left_behind(case, number, code):
+    before = set(case.rglob("*"))
+    process = subprocess.Popen(
+        _command(*_fuse(case)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    for line in process.stderr:
+        if "Writing" in line:
+            break
+    process.send_signal(number)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == code, error
+    assert "Traceback" not in error
+    assert set(case.rglob("*")) == before
+
+
+def test_a_terminal_shows_a_bar(case):
+    pty = pytest.importorskip("pty")
+    master, slave = pty.openpty()
+    environment = {**ENVIRONMENT, "TERM": "xterm", "COLUMNS": "100"}
+    process = subprocess.Popen(_command(*_fuse(case)), stdout=subprocess.DEVNULL, stderr=slave, env=environment)
+    os.close(slave)
+    shown = b""
+    while True:
+        try:
+            part = os.read(master, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(master)
+    assert process.wait(20) == 0
+    assert b"\x1b[" in shown
+    assert b"Warning: Left and right" in shown

@@ -1,0 +1,190 @@
+"""Two volumes in, a folder of results out: every file is opened again and says the same thing."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import samples
+from scipy.ndimage import gaussian_filter
+
+from LandmarkFusionLogic import NOTICE, imageio, orientation
+from LandmarkFusionLogic.jobs import FuseRequest, VolumeSource, fuse
+from LandmarkFusionLogic.markupsfile import read_landmarks, write_landmarks
+from LandmarkFusionLogic.points import Landmark
+from LandmarkFusionLogic.rigid.fit import apply
+from LandmarkFusionLogic.transformfile import read_transform
+from LandmarkFusionLogic.volume import Volume
+
+FILES = {
+    "mr-landmarks.mrk.json",
+    "us-landmarks.mrk.json",
+    "mr-to-us.h5",
+    "mr-in-us.nrrd",
+    "overlay.png",
+    "report.json",
+}
+BEADS = np.array([[6.0, 3.0, -8.0], [-9.0, 5.0, 4.0], [2.0, -10.0, 9.0]])
+
+
+def _beads(volume, places):
+    """``volume`` with bright beads of about 3 mm at ``places`` (N, 3) RAS mm."""
+    k, j, i = np.meshgrid(*(np.arange(n) for n in volume.array.shape), indexing="ij")
+    world = apply(volume.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    light = sum(np.exp(-0.5 * ((world - place) ** 2).sum(-1) / 2.0**2) for place in places)
+    return Volume((light * 1000).astype(np.float32), volume.ijk_to_ras)
+
+
+@pytest.fixture
+def case(tmp_path):
+    """MR and US in different orientations and places, the same beads in both, landmarks with 2 mm of error."""
+    rng = np.random.default_rng(3)
+    mr = samples.volume((70, 66, 40), (1.0, 1.0, 1.8), samples.OBLIQUE, (30.0, -60.0, 100.0))
+    us = samples.volume((72, 72, 72), (0.9, 0.9, 0.9), np.diag([-1.0, 1.0, 1.0]), (80.0, 20.0, -40.0), seed=1)
+    truth = samples.random_rigid(rng)
+    truth[:3, 3] = us.centre - truth[:3, :3] @ mr.centre
+    imageio.write_volume(tmp_path / "Doe^John-mr.nrrd", _beads(mr, mr.centre + BEADS))
+    imageio.write_volume(tmp_path / "Doe^John-us.nii.gz", _beads(us, apply(truth, mr.centre + BEADS)))
+    points = samples.prostate_points(mr.centre)
+    moved = [Landmark(p.name, apply(truth, p.position) + rng.normal(scale=1.0, size=3)) for p in points]
+    write_landmarks(tmp_path / "mr.mrk.json", points)
+    write_landmarks(tmp_path / "us.mrk.json", moved)
+    return tmp_path
+
+
+def _request(case, **changes):
+    return FuseRequest(
+        **{
+            "mr": VolumeSource(str(case / "Doe^John-mr.nrrd")),
+            "us": VolumeSource(str(case / "Doe^John-us.nii.gz")),
+            "out": str(case / "out"),
+            "mr_landmarks": str(case / "mr.mrk.json"),
+            "us_landmarks": str(case / "us.mrk.json"),
+            "us_confirmed": True,
+            **changes,
+        }
+    )
+
+
+def _fuse(case, **changes):
+    seen = []
+    result = fuse(_request(case, **changes), lambda fraction, text: seen.append(fraction))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    return result, case / "out"
+
+
+def test_every_file_says_the_same(case):
+    result, out = _fuse(case)
+    assert set(os.listdir(out)) == set(result.files) >= FILES
+    matrix = np.array(result.mr_to_us)
+    np.testing.assert_allclose(read_transform(out / "mr-to-us.h5"), matrix, atol=1e-6)
+    report = json.loads((out / "report.json").read_text())
+    np.testing.assert_allclose(report["mr_to_us"], matrix)
+    mr, us = read_landmarks(out / "mr-landmarks.mrk.json"), read_landmarks(out / "us-landmarks.mrk.json")
+    assert 0.1 < result.rms < 3
+    for a, b in zip(mr, us, strict=True):
+        assert a.name == b.name
+        left = np.linalg.norm(apply(matrix, a.position) - b.position)
+        assert left == pytest.approx(result.errors[a.name], abs=1e-3)
+        assert left == pytest.approx(report["fre_mm"][a.name], abs=1e-3)
+    assert report["fre_rms_mm"] == pytest.approx(result.rms)
+    assert report["notice"] == NOTICE
+    assert "points of the MR to points of the US" in report["direction"]
+    assert report["images"]["us"]["axes_point_to"] == ["L", "A", "S"]
+    assert report["warnings"] == result.warnings
+
+
+def test_the_resampled_mr_agrees_with_the_transform_at_known_points(case):
+    """The beads of the MR must lie, in the picture on the US grid, where the matrix says."""
+    result, out = _fuse(case)
+    filled = imageio.read_volume(out / "mr-in-us.nrrd")
+    us = imageio.read_volume(case / "Doe^John-us.nii.gz")
+    np.testing.assert_allclose(filled.ijk_to_ras, us.ijk_to_ras, atol=1e-4)
+    assert filled.array.shape == us.array.shape
+    mr = imageio.read_volume(case / "Doe^John-mr.nrrd")
+    k, j, i = np.meshgrid(*(np.arange(n) for n in filled.array.shape), indexing="ij")
+    world = apply(filled.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    for bead in apply(result.mr_to_us, mr.centre + BEADS):
+        near = np.linalg.norm(world - bead, axis=-1) < 7
+        weight = filled.array * near
+        found = (world * weight[..., None]).sum((0, 1, 2)) / weight.sum()
+        assert np.linalg.norm(found - bead) < 0.3
+
+
+def test_the_scene_lays_mr_landmarks_on_us_landmarks_to_within_fre(case):
+    slicer = pytest.importorskip("slicer")
+    from LandmarkFusionLogic.mrml.scene import OwnScene
+
+    result, out = _fuse(case)
+    world = OwnScene(str(case))
+    world.read(out / "scene.mrb")
+    lists = {}
+    for index in range(world.scene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode")):
+        node = world.scene.GetNthNodeByClass(index, "vtkMRMLMarkupsFiducialNode")
+        lists[node.GetName().split()[0].upper()] = node
+    assert slicer is not None
+    for index in range(3):
+        name = lists["MR"].GetNthControlPointLabel(index)
+        partner = lists["US"].GetControlPointIndexByLabel(name)
+        a, b = [0.0] * 3, [0.0] * 3
+        lists["MR"].GetNthControlPointPositionWorld(index, a)
+        lists["US"].GetNthControlPointPositionWorld(partner, b)
+        assert np.linalg.norm(np.subtract(a, b)) == pytest.approx(result.errors[name], abs=1e-3)
+
+
+def test_no_patient_and_no_path_gets_into_the_results(case):
+    _, out = _fuse(case)
+    for path in out.iterdir():
+        data = path.read_bytes()
+        assert b"Doe" not in data, path.name
+        assert str(case).encode() not in data, path.name
+
+
+def test_dicom_patients_do_not_get_into_the_results(case):
+    mr = imageio.read_volume(case / "Doe^John-mr.nrrd")
+    array = gaussian_filter(np.asarray(mr.array), 1).astype(np.int16)
+    samples.write_dicom(case / "series", Volume(array, mr.ijk_to_ras))
+    _, out = _fuse(case, mr=VolumeSource(str(case / "series")))
+    for path in out.iterdir():
+        for secret in (b"Doe", b"SECRET", b"t2 series"):
+            assert secret not in path.read_bytes(), path.name
+
+
+def test_a_flip_takes_the_landmarks_along_and_is_written_down(case):
+    plain, _ = _fuse(case)
+    flipped, out = _fuse(case, us_flips=["lr"], us_confirmed=False)
+    us = imageio.read_volume(case / "Doe^John-us.nii.gz")
+    turn = orientation.flip_matrix(us.centre, ["lr"])
+    before = read_landmarks(case / "us.mrk.json")
+    for a, b in zip(before, read_landmarks(out / "us-landmarks.mrk.json"), strict=True):
+        np.testing.assert_allclose(b.position, apply(turn, a.position), atol=1e-4)
+    assert np.linalg.det(np.array(flipped.mr_to_us)[:3, :3]) == pytest.approx(1)
+    assert flipped.rms == pytest.approx(plain.rms, abs=0.5)
+    report = json.loads((out / "report.json").read_text())
+    assert report["images"]["us"]["flips_applied"] == ["left-right"]
+    assert report["images"]["us"]["axes_point_to"] == ["R", "A", "S"]
+    assert orientation.UNCONFIRMED in flipped.warnings
+    filled = imageio.read_volume(out / "mr-in-us.nrrd")
+    np.testing.assert_allclose(filled.ijk_to_ras, turn @ us.ijk_to_ras, atol=1e-4)
+
+
+def test_a_failure_at_the_last_step_leaves_nothing(case, monkeypatch):
+    """The report is the last file: when it cannot be made, the folder must not appear."""
+    from LandmarkFusionLogic import report
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(report, "write_report", full)
+    before = set(case.rglob("*"))
+    with pytest.raises(Exception, match="No space left"):
+        fuse(_request(case), lambda *_: None)
+    assert set(case.rglob("*")) == before
+
+
+def test_results_are_repeated_over_older_ones(case):
+    first, _ = _fuse(case)
+    second, out = _fuse(case)
+    assert second.mr_to_us == first.mr_to_us
+    assert set(os.listdir(out)) == set(second.files)
