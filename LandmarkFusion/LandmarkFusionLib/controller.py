@@ -13,17 +13,16 @@ from slicer.util import NodeModify, VTKObservationMixin
 
 from LandmarkFusionLib import export, packages
 from LandmarkFusionLib.detection import NAMES, Detection
+from LandmarkFusionLib.editing import Editing
 from LandmarkFusionLib.engine import Engine
-from LandmarkFusionLib.history import History
 from LandmarkFusionLib.parameters import Parameters
+from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs import DetectResult
 from LandmarkFusionLogic.jobs import landmarks as landmarksFrom
 from LandmarkFusionLogic.mrml import landmarks, transforms, views, volumes
 from LandmarkFusionLogic.mrml.live import LiveFit
 from LandmarkFusionLogic.points import LANDMARK_NAMES
-
-INFO, DONE, WARNING, ERROR = "info", "done", "warning", "error"
 
 
 class Controller(VTKObservationMixin):
@@ -32,14 +31,13 @@ class Controller(VTKObservationMixin):
     def __init__(self, engine: Engine | None = None):
         VTKObservationMixin.__init__(self)
         self.engine = engine or Engine()
-        self.history = History()
-        self.live = LiveFit(self._onFit, self._rememberBoth)
+        self.editing = Editing(self)
+        self.live = LiveFit(self._onFit, self.editing.remember)
         self.detection = Detection(self.engine, self.tell, self._onFound, self._onFailed, self._onCancelled)
         self.status: tuple[str, str] = (INFO, "")
         self.parameters: Parameters | None = None
         self._listeners: list[Callable[[], None]] = []
         self._pair: tuple[Any, Any] | None = None
-        self._placing: landmarks.Placing | None = None
         self._busy = False
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
@@ -73,13 +71,12 @@ class Controller(VTKObservationMixin):
         """Take up a parameter node, or with None let go of the scene."""
         self.removeObservers()
         self.live.stop()
-        self.history.clear()
+        self.editing.stop()
         self.parameters = parameters
         self._pair = None
         if parameters is not None:
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-            interaction = slicer.app.applicationLogic().GetInteractionNode()
-            self.addObserver(interaction, interaction.InteractionModeChangedEvent, self._onInteractionMode)
+            self.editing.start()
             self.refresh()
         else:
             self.detection.cancel()
@@ -121,11 +118,6 @@ class Controller(VTKObservationMixin):
         """The landmarks of the chosen volume, or the three names while it has no list."""
         found = landmarks.rows(self.landmarkList(modality))
         return found or [landmarks.Row(name, "", False, None, None) for name in LANDMARK_NAMES]
-
-    def selectedRow(self, modality: str) -> landmarks.Row | None:
-        """The row of the table that the buttons act on."""
-        name = getattr(self.parameters, f"{modality}Point") if self.parameters is not None else ""
-        return next((row for row in self.rows(modality) if row.name == name), None)
 
     def problem(self, *modalities: str) -> str:
         """What is missing before the landmarks of these volumes can be found, or ""."""
@@ -179,7 +171,7 @@ class Controller(VTKObservationMixin):
         self.tell()
 
     def _onFound(self, results: dict[str, DetectResult]) -> None:
-        self._rememberBoth()
+        self.editing.remember()
         kept = []
         with self.live.paused():
             for modality, result in results.items():
@@ -201,8 +193,6 @@ class Controller(VTKObservationMixin):
     def _onCancelled(self, message: str) -> None:
         self.say(INFO, message)
 
-    # Landmarks by hand
-
     def ensureList(self, modality: str) -> Any:
         """The landmark list of the chosen volume, made now if there is none yet.
 
@@ -215,89 +205,6 @@ class Controller(VTKObservationMixin):
         setattr(self.parameters, f"{modality}Landmarks", node)
         return node
 
-    def select(self, modality: str, name: str) -> None:
-        """Choose the landmark that the buttons act on."""
-        if self.parameters is not None:
-            setattr(self.parameters, f"{modality}Point", name)
-
-    def place(self, modality: str) -> None:
-        """Have the next click in a view place the selected landmark."""
-        with self.sayingErrors():
-            name = getattr(self.parameters, f"{modality}Point")
-            node = self.ensureList(modality)
-            if node.GetLocked() or self._isLocked(modality):
-                raise InputError(_("“{name}” is locked; unlock it first.").format(name=name))
-            self._rememberBoth()
-            with self.live.paused():
-                landmarks.start_placing(node, name)
-            self.say(
-                INFO, _("Click in a view to place “{name}” in the {image}.").format(name=name, image=NAMES[modality])
-            )
-
-    def stopPlacing(self) -> None:
-        """Leave the mode of placing."""
-        if self._placing is not None:
-            interaction = slicer.app.applicationLogic().GetInteractionNode()
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-
-    def jump(self, modality: str) -> None:
-        """Move the views through the selected landmark, and show the image it lies in."""
-        position = self.worldPosition(modality)
-        if position is None:
-            return
-        if not self.parameters.applied or self.live.fit is None:
-            self.parameters.opacity = 1.0 if modality == "mr" else 0.0
-        views.jump(slicer.mrmlScene, position)
-
-    def resetPoint(self, modality: str) -> None:
-        """Move the selected landmark back to where it was detected."""
-        row = self.selectedRow(modality)
-        if row is not None and row.detected is not None:
-            self._rememberBoth()
-            landmarks.reset(self.landmarkList(modality), row.point_id)
-
-    def toggleLock(self, modality: str) -> None:
-        """Lock or unlock the selected landmark."""
-        with self.sayingErrors():
-            node = self.ensureList(modality)
-            row = self.selectedRow(modality)
-            if row is not None:
-                index = node.GetNthControlPointIndexByID(row.point_id)
-                node.SetNthControlPointLocked(index, not node.GetNthControlPointLocked(index))
-
-    def addPair(self) -> None:
-        """Add one more landmark, not yet placed, to both lists."""
-        with self.sayingErrors():
-            lists = [self.ensureList(modality) for modality in landmarks.MODALITIES]
-            used = {row.name for modality in landmarks.MODALITIES for row in self.rows(modality)}
-            number = next(n for n in range(1, len(used) + 2) if f"Pair {n}" not in used)
-            self._rememberBoth()
-            with self.live.paused():
-                for node in lists:
-                    landmarks.add_unplaced(node, f"Pair {number}")
-            with NodeModify(self.parameters.parameterNode):
-                self.parameters.mrPoint = self.parameters.usPoint = f"Pair {number}"
-
-    def removePoint(self, modality: str) -> None:
-        """Take the position of the selected landmark away; an extra pair goes from both lists."""
-        row = self.selectedRow(modality)
-        if row is None or self.landmarkList(modality) is None:
-            return
-        self._rememberBoth()
-        with self.live.paused():
-            if row.name in LANDMARK_NAMES:
-                landmarks.unplace(self.landmarkList(modality), row.name)
-            else:
-                for each in landmarks.MODALITIES:
-                    landmarks.remove(self.landmarkList(each), row.name)
-
-    def undo(self) -> None:
-        """Take back the last step on the landmarks."""
-        if self.history.canUndo():
-            with self.live.paused():
-                self.history.undo()
-            self.refresh()
-
     # The ultrasound's orientation
 
     def flip(self, name: str) -> None:
@@ -307,7 +214,7 @@ class Controller(VTKObservationMixin):
             return
         with self.live.paused():
             landmarks.transform_all(node, volumes.flip(node, name))
-        self.history.clear()
+        self.editing.history.clear()
         self.refresh()
 
     def toggleOrientation(self) -> None:
@@ -328,9 +235,8 @@ class Controller(VTKObservationMixin):
     def export(self, folder: str) -> None:
         """Write transform, landmarks and report into a folder, all of them or nothing."""
         with self.sayingErrors():
-            files = export.write(
-                folder, self.volume("mr"), self.volume("us"), self.landmarkList("mr"), self.landmarkList("us")
-            )
+            sides = [(self.volume(modality), self.landmarkList(modality)) for modality in landmarks.MODALITIES]
+            files = export.write(folder, *sides)
             self.say(DONE, _("Wrote {files}.").format(files=", ".join(files)))
 
     # Views
@@ -341,30 +247,23 @@ class Controller(VTKObservationMixin):
             self.parameters.opacity = opacity
 
     def center(self) -> None:
-        """Centre the views on the prostate: the landmarks, or the volume while there are none."""
-        placed = [self._world("us", row) for row in self.rows("us") if row.landmark is not None]
-        placed = placed or [self._world("mr", row) for row in self.rows("mr") if row.landmark is not None]
-        if placed:
-            views.centre(slicer.mrmlScene, np.mean(placed, axis=0))
-        else:
-            node = self.volume("us") or self.volume("mr")
-            if node is not None:
-                bounds = np.zeros(6)
-                node.GetRASBounds(bounds)
-                views.centre(slicer.mrmlScene, (bounds[0::2] + bounds[1::2]) / 2)
-
-    def worldPosition(self, modality: str) -> Any:
-        """Where the selected landmark lies in the views, (3,) RAS mm, or None."""
-        row = self.selectedRow(modality)
-        return self._world(modality, row) if row is not None and row.landmark is not None else None
+        """Center the views on the prostate: the landmarks, or the volume while there are none."""
+        for modality in ("us", "mr"):
+            node = self.landmarkList(modality)
+            placed = [landmarks.world_position(node, row.point_id) for row in landmarks.rows(node) if row.landmark]
+            if placed:
+                views.centre(slicer.mrmlScene, np.mean(placed, axis=0))
+                return
+        node = self.volume("us") or self.volume("mr")
+        if node is not None:
+            views.centre(slicer.mrmlScene, volumes.world_center(node))
 
     # Following the scene
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
         if self._busy or self.parameters is None:
             return
-        self._busy = True
-        try:
+        with self._quietly():
             pair = (self.parameters.mr, self.parameters.us)
             if pair != self._pair:
                 self._choosePair(pair)
@@ -372,16 +271,7 @@ class Controller(VTKObservationMixin):
                 self._adoptLists()
             self._showLayers()
             self._watch()
-        finally:
-            self._busy = False
         self.tell()
-
-    def _onInteractionMode(self, interaction: Any, event: Any) -> None:
-        if self._placing is not None and interaction.GetCurrentInteractionMode() != interaction.Place:
-            placing, self._placing = self._placing, None
-            with self.live.paused():
-                placed = placing.end()
-            self.say(INFO, "" if placed else _("Nothing was placed."))
 
     def _choosePair(self, pair: tuple[Any, Any]) -> None:
         mr, us = self._pair = pair
@@ -417,41 +307,32 @@ class Controller(VTKObservationMixin):
 
     def _watch(self) -> None:
         p = self.parameters
-        if p.mr is not None and p.mr is not p.us:
-            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)
-        else:
+        if p.mr is not None and p.mr is p.us:
             self.live.stop()
+        else:
+            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)
 
     def _onFit(self) -> None:
         p = self.parameters
         if p is None:
             return
         if self.live.fit is not None and p.mrToUs is None and p.mr is not None and p.us is not None:
-            p.mrToUs = transforms.create(p.mr, p.us)
-            transforms.set_matrix(p.mrToUs, self.live.fit.mr_to_us)
-            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)
+            with self._quietly():
+                p.mrToUs = transforms.create(p.mr, p.us)
+            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)  # Fits again, into the new node.
             return
-        self._lay()
+        transforms.apply(p.mrToUs if p.applied else None, p.mr, p.mrLandmarks)
         if not self._busy:
             self.tell()
 
-    def _lay(self) -> None:
-        p = self.parameters
-        if p.mr is not None and p.mr is not p.us:
-            transforms.apply(p.mrToUs if p.applied else None, p.mr, p.mrLandmarks)
-
-    def _rememberBoth(self) -> None:
-        self.history.remember(self.landmarkList("mr"), self.landmarkList("us"))
-
-    def _isLocked(self, modality: str) -> bool:
-        row = self.selectedRow(modality)
-        return row is not None and row.locked
-
-    def _world(self, modality: str, row: landmarks.Row) -> Any:
-        position = np.array([0.0, 0.0, 0.0])
-        node = self.landmarkList(modality)
-        node.GetNthControlPointPositionWorld(node.GetNthControlPointIndexByID(row.point_id), position)
-        return position
+    @contextlib.contextmanager
+    def _quietly(self) -> Iterator[None]:
+        """Change the parameter node without hearing of it."""
+        busy, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = busy
 
     @staticmethod
     def _looksSwapped(mr: Any, us: Any) -> bool:

@@ -14,9 +14,9 @@ from LandmarkFusionLib.panels.views import ViewsPanel
 
 PANELS = {
     "Inputs": InputsPanel,
+    "Landmarks": LandmarksPanel,
     "Rigid": RigidPanel,
     "Views": ViewsPanel,
-    "Landmarks": LandmarksPanel,
     "Report": ReportPanel,
 }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ class Row:
     point_id: str
     locked: bool
     landmark: Landmark | None
-    detected: FloatArray | None
+    detected: FloatArray | None = field(compare=False)
     """(3,) where the detector put it, in the volume's RAS mm; None for a point it did not find."""
 
 
@@ -77,13 +77,13 @@ def create(volume: Node, modality: str) -> Node:
     display.SetTextScale(3.0)
     # Landmarks of other slices stay faintly in sight: three points are rarely in one slice.
     display.SetSliceProjection(True)
-    display.SetSliceProjectionOpacity(0.35)
+    display.SetSliceProjectionOpacity(0.6)
     assign(node, volume, modality)
     return node
 
 
 def assign(node: Node, volume: Node, modality: str) -> None:
-    """Make ``node`` the landmark list of ``volume``; adds the standard names it lacks, not yet placed.
+    """Make ``node`` the landmark list of ``volume``, in place of the one it had; adds the standard names it lacks.
 
     Raises InputError where the list belongs to another volume, which is then left alone.
     """
@@ -92,6 +92,9 @@ def assign(node: Node, volume: Node, modality: str) -> None:
         raise InputError(
             f"The landmarks “{node.GetName()}” belong to the volume “{owner.GetName()}”; choose or make another list."
         )
+    former = find(volume, modality)
+    if former is not None and former is not node:
+        former.SetNodeReferenceID(VOLUME_ROLE, None)
     node.SetAttribute(MODALITY, modality)
     node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
@@ -175,6 +178,16 @@ def remove(node: Node, name: str) -> None:
     if index >= 0:
         node.RemoveNthControlPoint(index)
         forget_removed(node)
+
+
+def set_locked(node: Node, point_id: str, locked: bool) -> None:
+    """Guard a point against being moved, or release it."""
+    node.SetNthControlPointLocked(node.GetNthControlPointIndexByID(point_id), locked)
+
+
+def world_position(node: Node, point_id: str) -> FloatArray:
+    """(3,) RAS mm of a point as the views show it, transforms included."""
+    return np.array(node.GetNthControlPointPositionWorld(node.GetNthControlPointIndexByID(point_id)))
 
 
 def reset(node: Node, point_id: str) -> None:

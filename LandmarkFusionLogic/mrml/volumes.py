@@ -81,6 +81,13 @@ def add_volume(scene: Node, volume: Volume, name: str) -> Node:
     return node
 
 
+def world_center(node: Node) -> FloatArray:
+    """(3,) RAS mm of the middle of the volume as the views show it, transforms included."""
+    bounds = np.zeros(6)
+    node.GetRASBounds(bounds)
+    return (bounds[0::2] + bounds[1::2]) / 2
+
+
 def orientation_confirmed(node: Node) -> bool:
     """Whether somebody has confirmed that left is left in this volume."""
     return node is not None and node.GetAttribute(ORIENTATION) == "confirmed"

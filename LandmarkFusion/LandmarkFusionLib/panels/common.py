@@ -12,6 +12,9 @@ def setEnabled(button: Any, missing: str, tip: str) -> None:
     button.setToolTip(missing or tip)
 
 
+ROW_HEIGHT = 22
+
+
 class Table:
     """A read-only table of texts that touches a cell only when its text changes, so that following a drag is cheap."""
 
@@ -26,8 +29,10 @@ class Table:
         widget.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         widget.setSelectionMode(qt.QAbstractItemView.SingleSelection)
         widget.verticalHeader().setVisible(False)
-        widget.verticalHeader().setDefaultSectionSize(24)
+        widget.verticalHeader().setDefaultSectionSize(ROW_HEIGHT)
+        widget.setVerticalScrollBarPolicy(qt.Qt.ScrollBarAlwaysOff)
         header = widget.horizontalHeader()
+        header.setFixedHeight(ROW_HEIGHT)
         for column in range(len(headers)):
             stretch = column == stretched
             header.setSectionResizeMode(column, qt.QHeaderView.Stretch if stretch else qt.QHeaderView.ResizeToContents)
@@ -50,6 +55,7 @@ class Table:
     def _resize(self, count: int) -> None:
         self._widget.setRowCount(0)
         self._widget.setRowCount(count)
+        self._widget.setFixedHeight(ROW_HEIGHT * (count + 1) + 4)
         self._cells = []
         self._current = -1
         for row in range(count):

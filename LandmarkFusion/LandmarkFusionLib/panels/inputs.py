@@ -4,8 +4,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from LandmarkFusionLib.controller import DONE, ERROR, INFO, WARNING, Controller
+from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import setEnabled
+from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLogic import orientation
 from LandmarkFusionLogic.mrml import volumes
 
@@ -59,7 +60,7 @@ class InputsPanel:
         kind, text = self._controller.status
         if self._controller.detection.isBusy():
             kind, text = INFO, self._controller.detection.text or text
-        heading = {INFO: "", DONE: "✓ ", WARNING: _("Warning: "), ERROR: _("Error: ")}[kind]
+        heading = {INFO: "", DONE: "✓ ", ERROR: _("Error: ")}[kind]
         self._ui.statusLabel.setText(heading + text if text else self._hint())
 
     def _hint(self) -> str:
@@ -96,6 +97,6 @@ def _axes(node: Any) -> str:
         return ""
     columns, rows, slices = orientation.axis_marks(volumes.ijk_to_ras(node))
     spacing = " × ".join(f"{size:.3g}" for size in node.GetSpacing())
-    return _("Right edge {columns} · lower edge {rows} · last slice {slices} · {spacing} mm").format(
+    return _("Axes i, j, k point to {columns}, {rows}, {slices} · {spacing} mm").format(
         columns=columns, rows=rows, slices=slices, spacing=spacing
     )

@@ -19,8 +19,8 @@ class LandmarksPanel:
         self._ui = ui
         self._controller = controller
         self._images = [_Image(ui, controller, modality) for modality in ("mr", "us")]
-        ui.addPairButton.clicked.connect(lambda: controller.addPair())
-        ui.undoButton.clicked.connect(lambda: controller.undo())
+        ui.addPairButton.clicked.connect(lambda: controller.editing.addPair())
+        ui.undoButton.clicked.connect(lambda: controller.editing.undo())
 
     def update(self) -> None:
         """Show what there is now."""
@@ -34,7 +34,7 @@ class LandmarksPanel:
         )
         setEnabled(
             self._ui.undoButton,
-            "" if self._controller.history.canUndo() else _("No step on the landmarks to take back."),
+            "" if self._controller.editing.history.canUndo() else _("No step on the landmarks to take back."),
             _("Take back the last step on the landmarks."),
         )
 
@@ -53,19 +53,20 @@ class _Image:
             name: getattr(ui, f"{modality}{name}Button") for name in ("Place", "Jump", "Reset", "Lock", "Remove")
         }
         for name, action in (
-            ("Place", controller.place),
-            ("Jump", controller.jump),
-            ("Reset", controller.resetPoint),
-            ("Lock", controller.toggleLock),
-            ("Remove", controller.removePoint),
+            ("Place", controller.editing.place),
+            ("Jump", controller.editing.jump),
+            ("Reset", controller.editing.reset),
+            ("Lock", controller.editing.toggleLock),
+            ("Remove", controller.editing.remove),
         ):
             self._buttons[name].clicked.connect(_pressed(action, modality))
         getattr(ui, f"{modality}Table").cellClicked.connect(self._onCell)
 
     def update(self) -> None:
         rows = self._controller.rows(self._modality)
-        selected = self._controller.selectedRow(self._modality)
-        current = next((index for index, row in enumerate(rows) if selected is not None and row == selected), -1)
+        selected = self._controller.editing.selected(self._modality)
+        names = [row.name for row in rows]
+        current = names.index(selected.name) if selected is not None else -1
         self._table.show([_texts(row) for row in rows], current)
         self._updateButtons(selected)
 
@@ -95,8 +96,8 @@ class _Image:
     def _onCell(self, row: int, column: int) -> None:
         rows = self._controller.rows(self._modality)
         if 0 <= row < len(rows):
-            self._controller.select(self._modality, rows[row].name)
-            self._controller.jump(self._modality)
+            self._controller.editing.select(self._modality, rows[row].name)
+            self._controller.editing.jump(self._modality)
 
 
 def _pressed(action: Callable[[str], None], modality: str) -> Callable[[], None]:
