@@ -23,7 +23,9 @@ VOLUME_HELP = "NRRD, NIfTI, MHA/MHD file, or the folder of a DICOM series"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words[:2] if words[:2] == ["train", "landmarks"] else words)
+    options.words = words[2:]
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _stop)
     try:
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_fuse(commands, common)
     _add_detect(commands, common)
     _add_simulate(commands, common)
+    _add_evaluate(commands, common)
+    _add_train(commands, common)
     return parser
 
 
@@ -146,6 +150,33 @@ def _add_simulate(commands: Any, common: argparse.ArgumentParser) -> None:
     command.set_defaults(run=_simulate)
 
 
+def _add_evaluate(commands: Any, common: argparse.ArgumentParser) -> None:
+    text = "Measure the detection's landmark errors beside the plainest baseline, always the mean position."
+    command = commands.add_parser("evaluate", help="measure landmark errors", description=text)
+    kinds = command.add_subparsers(title="on what", required=True, metavar="WHAT")
+    cases = kinds.add_parser("cases", parents=[common], help="the real MR/US pairs of mrus-27", description=text)
+    cases.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("LANDMARKFUSION_DATA"),
+        help="folder that holds mrus-27 (default: the environment's LANDMARKFUSION_DATA)",
+    )
+    cases.set_defaults(run=_evaluate_cases)
+    simulated = kinds.add_parser("simulated", parents=[common], help="unseen simulated cases", description=text)
+    simulated.add_argument("--cases", type=int, default=20, metavar="N", help="how many (default: 20)")
+    simulated.set_defaults(run=_evaluate_simulated)
+    for kind in (cases, simulated):
+        _add_device(kind)
+
+
+def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
+    command = commands.add_parser("train", help="train networks on simulated cases", description="Train networks.")
+    kinds = command.add_subparsers(title="networks", required=True, metavar="NETWORK")
+    text = "landmark network of one modality; its options: landmarkfusion train landmarks --help"
+    landmarks = kinds.add_parser("landmarks", parents=[common], add_help=False, help=text)
+    landmarks.set_defaults(run=_train_landmarks)
+
+
 def _add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", default="auto", metavar="auto|cuda|mps|cpu", help="where the networks run (default: auto)"
@@ -208,6 +239,39 @@ def _simulate(options: argparse.Namespace) -> None:
     with _progress() as report:
         result = simulate(SimulateRequest(options.seed, options.out), report)
     print(f"Wrote {', '.join(result.files)} to {options.out} in {result.seconds:.1f} s.")
+
+
+def _evaluate_cases(options: argparse.Namespace) -> None:
+    if not options.data:
+        raise InputError("The folder of the images is not known; give it with --data.")
+    _require_torch()
+    from LandmarkFusionLogic.evaluation.cases import describe_cases, evaluate_cases
+
+    with _progress() as report:
+        findings = evaluate_cases(Path(options.data), options.device, report)
+    print(describe_cases(findings))
+
+
+def _evaluate_simulated(options: argparse.Namespace) -> None:
+    _require_torch()
+    from LandmarkFusionLogic.evaluation.simulated import describe_simulated, evaluate_simulated
+
+    with _progress() as report:
+        findings = evaluate_simulated(options.cases, options.device, report)
+    print(describe_simulated(findings))
+
+
+def _train_landmarks(options: argparse.Namespace) -> None:
+    _require_torch()
+    from LandmarkFusionLogic.landmarks import training
+
+    training.main(options.words)
+
+
+def _require_torch() -> None:
+    from LandmarkFusionLogic.landmarks.device import require_torch
+
+    require_torch()
 
 
 def _warn(warnings: Sequence[str]) -> None:
