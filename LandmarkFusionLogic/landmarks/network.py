@@ -1,13 +1,14 @@
 """The landmark network: a small 3D U-Net, a softmax per landmark, and the differentiable coordinate layer DSNT.
 
 Fang 2023: strided 3x3x3 convolutions, each followed by a LeakyReLU of slope 0.2, one heatmap per landmark, and the
-coordinate as the heatmap's expectation (eq. 1). Ours adds instance normalization, so that the network trains in an hour on
-one core, and a head for the gland's mask, which teaches it the organ and serves as a check.
+coordinate as the heatmap's expectation (eq. 1). Ours adds instance normalization, so that the network trains in an
+hour on one core, and a head for the gland's mask, which teaches it the organ and serves as a check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -25,38 +26,42 @@ class LandmarkOutput(NamedTuple):
 class LandmarkNetwork(nn.Module):
     """U-Net from one grey channel to ``landmarks`` heatmaps and a gland mask, all on the input's grid.
 
-    ``widths`` are the channels per level, finest first; each further level halves the grid, so its sides must be divisible
-    by 2 ** (len(widths) - 1).
+    ``widths`` are the channels per level, finest first; each further level halves the grid, so its sides must be
+    divisible by 2 ** (len(widths) - 1). The decoder ends one level above the input's, and its result is interpolated:
+    heatmaps are smooth, their expectation is not bound to voxels, and the finest level would cost half of the time.
     """
 
-    def __init__(self, landmarks: int = 3, widths: Sequence[int] = (16, 32, 64, 96)) -> None:
+    def __init__(self, landmarks: int = 3, widths: Sequence[int] = (8, 32, 64, 96)) -> None:
         super().__init__()
         self.landmarks = landmarks
         self.stem = _convolution(1, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(_convolution(fine, coarse, stride=2), _convolution(coarse, coarse))
-            for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
+            for fine, coarse in pairwise(widths)
         )
-        # Channels are reduced before they are upsampled: the finest level costs the most.
-        self.reduce = nn.ModuleList(
-            nn.Conv3d(coarse, fine, 1) for fine, coarse in zip(widths[:-1], widths[1:], strict=True)
-        )
-        self.up = nn.ModuleList(_convolution(2 * width, width) for width in widths[:-1])
-        self.head = nn.Conv3d(widths[0], landmarks + 1, 1)
+        decoded = widths[1:]
+        # Channels are reduced before they are upsampled.
+        self.reduce = nn.ModuleList(nn.Conv3d(coarse, fine, 1) for fine, coarse in pairwise(decoded))
+        self.up = nn.ModuleList(_convolution(2 * width, width) for width in decoded[:-1])
+        self.head = nn.Conv3d(decoded[0], landmarks + 1, 1)
 
     def forward(self, x: Tensor) -> LandmarkOutput:
         """``x`` (B, 1, D, H, W) as `preprocessing.network_input` gives it."""
-        levels = [self.stem(x)]
+        features = self.stem(x)
+        levels = []
         for down in self.down:
-            levels.append(down(levels[-1]))
-        features = levels[-1]
+            features = down(features)
+            levels.append(features)
         for level in reversed(range(len(self.up))):
-            raised = F.interpolate(self.reduce[level](features), scale_factor=2.0, mode="trilinear")
-            features = self.up[level](torch.cat([raised, levels[level]], dim=1))
-        logits = self.head(features).float()
+            features = self.up[level](torch.cat([_enlarge(self.reduce[level](features)), levels[level]], dim=1))
+        logits = _enlarge(self.head(features).float())
         raw = logits[:, : self.landmarks]
         heatmaps = raw.flatten(2).softmax(dim=-1).view_as(raw)
         return LandmarkOutput(heatmaps, logits[:, self.landmarks :])
+
+
+def _enlarge(features: Tensor) -> Tensor:
+    return F.interpolate(features, scale_factor=2.0, mode="trilinear")
 
 
 def dsnt(heatmaps: Tensor) -> Tensor:

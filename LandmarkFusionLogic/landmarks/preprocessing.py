@@ -1,8 +1,9 @@
 """From any volume to a network's input: the one path that training, evaluation and detection share.
 
-A network sees a coarse grid, aligned with the patient (k = superior, j = anterior, i = right) and centred on the volume.
-Everything finer than the grid is removed by a Gaussian low-pass, so that sharp and blurred images look alike to it, and
-intensities are scaled by robust percentiles of what lies in the grid, so that their units do not matter.
+A network sees a coarse grid, aligned with the patient (k = superior, j = anterior, i = right) and centred on the
+volume.
+Everything finer than the grid is removed by a Gaussian low-pass, so that sharp and blurred images look alike to it,
+and intensities are scaled by robust percentiles of what lies in the grid, so that their units do not matter.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def network_input(
     settings: Preprocessing,
     centre: FloatArray | None = None,
 ) -> NetworkInput:
-    """Resample ``volume`` to ``grid`` around ``centre`` (RAS mm; the volume's centre by default) and scale intensities.
+    """Resample ``volume`` to ``grid`` around ``centre`` (RAS mm; the volume's centre by default) and scale
+    intensities.
 
     Raises InputError when the part of the volume inside the grid is constant or not finite.
     """
@@ -93,9 +95,7 @@ def resample(
     return np.asarray(values, dtype=np.float32), inside
 
 
-def scale_intensities(
-    values: Float32Array, inside: npt.NDArray[np.bool_], settings: Preprocessing
-) -> Float32Array:
+def scale_intensities(values: Float32Array, inside: npt.NDArray[np.bool_], settings: Preprocessing) -> Float32Array:
     """Map the foreground percentiles of ``values`` (K, J, I) to -1 and 1; clip; -1 where not ``inside``.
 
     Raises InputError when the values inside are constant or not finite.
@@ -141,8 +141,5 @@ def _low_pass(volume: Volume, sigma_mm: float) -> tuple[Float32Array, list[float
 def _gaussian_rows(positions: FloatArray, n: int, sigma: float) -> Float32Array:
     """(len(positions), n) weights of a Gaussian of ``sigma`` voxels around each position; rows sum to one."""
     offsets = np.arange(n)[None, :] - positions[:, None]
-    if sigma < 0.2:
-        weights = np.clip(1 - np.abs(offsets), 0, None)
-    else:
-        weights = np.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = np.clip(1 - np.abs(offsets), 0, None) if sigma < 0.2 else np.exp(-0.5 * (offsets / sigma) ** 2)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -2,7 +2,8 @@
 
     python -m LandmarkFusionLogic.landmarks.training --modality mr --out runs/mr --minutes 60
 
-Every batch is made of new cases, each from its own seed, so a run that was ended and continued sees what an unbroken one sees.
+Every batch is made of new cases, each from its own seed, so a run that was ended and continued sees what an unbroken
+one sees.
 Needs torch, numpy and scipy only.
 """
 
@@ -42,19 +43,21 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """All that decides the weights besides the code: the same configuration gives the same weights after the same steps.
+    """All that decides the weights besides the code: the same configuration and steps give the same weights.
 
-    ``average`` is the decay of the running mean of the weights, which is what is evaluated and shipped. The learning rate
-    falls as 1 / sqrt(1 + step / ``settle_steps``), so that no end needs to be known beforehand.
+    ``average`` is the decay of the running mean of the weights, which is what is evaluated and shipped. The learning
+    rate falls as 1 / sqrt(1 + step / ``settle_steps``), so that no end needs to be known beforehand. Each
+    step brings ``batch`` new cases, and those of ``replay_after`` steps before mirrored (0: none).
     """
 
     modality: str
-    network: dict[str, Any] = field(default_factory=lambda: {"landmarks": 3, "widths": [16, 32, 64, 96]})
+    network: dict[str, Any] = field(default_factory=lambda: {"landmarks": 3, "widths": [8, 32, 64, 96]})
     grid: InputGrid | None = None
-    preprocessing: Preprocessing = Preprocessing()
-    loss: LossWeights = LossWeights()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    loss: LossWeights = field(default_factory=LossWeights)
     batch: int = 2
-    learning_rate: float = 1e-3
+    replay_after: int = 100
+    learning_rate: float = 2e-3
     settle_steps: int = 2000
     average: float = 0.998
     mixed_precision: bool = False
@@ -68,7 +71,7 @@ class TrainingConfig:
 
 
 class Trainer:
-    """A network in training: `step` learns from one batch, `save` and `load` keep and restore everything that matters."""
+    """A network in training: `step` learns from one batch, `save` and `load` keep and restore all that matters."""
 
     def __init__(self, config: TrainingConfig, device: str = "cpu") -> None:
         self.config = config
@@ -79,15 +82,25 @@ class Trainer:
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.steps = 0
+        self._recent: dict[int, list[Example]] = {}
 
     def examples(self) -> list[Example]:
-        """The next batch: new seeds for each step."""
+        """The next batch: new seeds, and the mirror images of earlier ones, which cost nothing."""
+        replay = self.config.replay_after
+        new = self._of_step(self.steps)
+        if not replay:
+            return new
+        self._recent[self.steps] = new
+        if self.steps < replay:
+            return new
+        earlier = self._recent.pop(self.steps - replay, None) or self._of_step(self.steps - replay)
+        return new + [example.mirrored() for example in earlier]
+
+    def _of_step(self, step: int) -> list[Example]:
         config = self.config
-        first = config.first_seed + self.steps * config.batch
+        first = config.first_seed + step * config.batch
         return [
-            simulated_example(
-                seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm
-            )
+            simulated_example(seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm)
             for seed in range(first, first + config.batch)
         ]
 
@@ -154,7 +167,7 @@ def collate(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, 
 
 @dataclass(frozen=True)
 class Scores:
-    """Errors in mm per landmark, of the network and of always answering the mean position, and the gland's mean Dice."""
+    """Errors in mm per landmark, of the network and of always answering the mean position; the gland's mean Dice."""
 
     errors: npt.NDArray[np.float64]
     baseline: npt.NDArray[np.float64]
@@ -268,12 +281,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--first-seed", type=int, default=TRAINING.start)
-    parser.add_argument("--mixed-precision", action="store_true", help="bfloat16 where it is safe: about twice as fast")
+    parser.add_argument(
+        "--mixed-precision", action="store_true", help="bfloat16 where it is safe: about twice as fast"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    config = TrainingConfig(
-        options.modality, first_seed=options.first_seed, mixed_precision=options.mixed_precision
-    )
+    config = TrainingConfig(options.modality, first_seed=options.first_seed, mixed_precision=options.mixed_precision)
     train(config, options.out, options.minutes, lambda text: print(text, flush=True), device=options.device)
     return 0
 

@@ -1,4 +1,4 @@
-"""Examples for training and evaluation: simulated images, and the development pairs of mrus-27, as a network sees them."""
+"""Examples for training and evaluation, as a network sees them: simulated images, development pairs of mrus-27."""
 
 from __future__ import annotations
 
@@ -36,11 +36,23 @@ class Example:
     visible: Float32Array
     name: str = field(default="", compare=False)
 
+    def mirrored(self) -> Example:
+        """Left and right swapped."""
+        landmarks = self.landmarks.copy()
+        landmarks[:, 2] = self.image.shape[2] - 1 - landmarks[:, 2]
+        return Example(
+            np.ascontiguousarray(self.image[:, :, ::-1]),
+            np.ascontiguousarray(self.gland[:, :, ::-1]),
+            landmarks,
+            self.visible,
+            f"{self.name} mirrored",
+        )
+
 
 def simulated_example(
     seed: int, modality: str, grid: InputGrid, settings: Preprocessing, spacing_mm: float = 2.0
 ) -> Example:
-    """The image of ``seed`` in ``modality`` ("mr", "us"), rendered at ``spacing_mm`` and preprocessed as in detection."""
+    """The image of ``seed`` in ``modality`` (mr, us), rendered at ``spacing_mm`` and preprocessed as in detection."""
     simulated = simulate_image(seed, modality, spacing_mm)
     return example_of(simulated, grid, settings, f"seed {seed}")
 
@@ -76,8 +88,8 @@ def make_example(
 def development_examples(data: Path, modality: str, grid: InputGrid, settings: Preprocessing) -> list[Example]:
     """The pairs of mrus-27 whose number is divisible by 3 (the others are for final tables), in ``modality``.
 
-    ``data`` is the folder that LANDMARKFUSION_DATA names. Apex and bladder neck are the experts', where they set them; the
-    posterior median is read off the expert's gland mask (see `posterior_of_mask`).
+    ``data`` is the folder that LANDMARKFUSION_DATA names. Apex and bladder neck are the experts', where they set them;
+    the posterior median is read off the expert's gland mask (see `posterior_of_mask`).
     """
     folders = sorted((data / "mrus-27").glob("case*"))
     return [
@@ -114,7 +126,7 @@ def posterior_of_mask(gland: Volume) -> FloatArray:
 
 
 def _read(path: Path) -> Volume:
-    import SimpleITK as sitk  # noqa: N813, PLC0415 - its usual name; training itself does not need it
+    import SimpleITK as sitk
 
     image = sitk.ReadImage(str(path))
     lps_to_ras = np.diag([-1.0, -1.0, 1.0])
@@ -134,7 +146,7 @@ def radial_errors(predicted: Float32Array, examples: Sequence[Example], spacing_
 
 
 def mean_position_errors(examples: Sequence[Example], spacing_mm: float) -> FloatArray:
-    """(N, L) errors in mm of always answering with the mean position, relative to the volume's centre, of the others."""
+    """(N, L) errors in mm of always answering the mean position, relative to the volume's centre, of the others."""
     true = np.stack([example.landmarks for example in examples]).astype(np.float64)
     visible = np.stack([example.visible for example in examples])[..., None].astype(np.float64)
     others = (true * visible).sum(axis=0) - true * visible

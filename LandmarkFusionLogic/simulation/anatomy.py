@@ -44,10 +44,11 @@ FloatArray = npt.NDArray[np.float64]
 
 BACKGROUND = "visceral fat"
 TISSUES = (
-    BACKGROUND, "ischiorectal fat", "muscle", "cortex", "bone", "cartilage", "perineum", "levator", "retropubic fat", "veins",
-    "bulb", "sphincter", "urethra", "urethral wall", "bladder wall", "urine", "rectal wall", "gas", "stool", "gel",
-    "seminal wall", "seminal vesicle", "capsule", "peripheral zone", "pseudocapsule", "transition zone",
-    "fibromuscular stroma", "nodule", "lesion", "cyst", "calcification", *CLUTTER_TISSUES,
+    BACKGROUND,
+    "ischiorectal fat", "muscle", "cortex", "bone", "cartilage", "perineum", "levator", "retropubic fat",
+    "veins", "bulb", "sphincter", "urethra", "urethral wall", "bladder wall", "urine", "rectal wall", "gas",
+    "stool", "gel", "seminal wall", "seminal vesicle", "capsule", "peripheral zone", "pseudocapsule",
+    "transition zone", "fibromuscular stroma", "nodule", "lesion", "cyst", "calcification", *CLUTTER_TISSUES,
 )  # fmt: skip
 """Every tissue a layer can name; an image's appearance gives each a brightness."""
 
@@ -100,15 +101,13 @@ class Anatomy:
         """Signed distance to the gland at straightened points, mm."""
         return self.gland.distance(points)
 
-    def layers(
-        self, points: Points, gland_distance: Tensor, rectum: Iterable[Layer] | None = None
-    ) -> Iterator[Layer]:
+    def layers(self, points: Points, gland_distance: Tensor, rectum: Iterable[Layer] | None = None) -> Iterator[Layer]:
         """Tissues over `BACKGROUND`, in painting order, at straightened points.
 
         ``rectum`` replaces the rectum's layers: in an ultrasound the probe lies in it.
         """
-        yield from self.wall.layers(points)
         yield from self.fossae.layers(points)
+        yield from self.wall.layers(points)
         yield from self.floor.layers(points)
         yield from self.pubis.layers(points)
         yield from self.pad.layers(points)

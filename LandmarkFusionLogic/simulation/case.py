@@ -13,7 +13,14 @@ from LandmarkFusionLogic.simulation import mr, ultrasound
 from LandmarkFusionLogic.simulation.anatomy import Anatomy, sample_anatomy
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.organs import sample_bladder
-from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement, patient_rotation, rigid, rotation_between_scans
+from LandmarkFusionLogic.simulation.pose import (
+    FloatArray,
+    Grid,
+    Placement,
+    patient_rotation,
+    rigid,
+    rotation_between_scans,
+)
 from LandmarkFusionLogic.volume import Volume
 
 MR_SPACING_MM = 0.6
@@ -34,8 +41,8 @@ class SimulatedImage:
 class SimulatedCase:
     """A pair of images of one man.
 
-    ``mr_to_us`` (4, 4) is the rigid part of the motion between the scans (MR RAS to US RAS, mm); the ultrasound is also
-    deformed by its probe, so the landmarks differ from it by millimetres.
+    ``mr_to_us`` (4, 4) is the rigid part of the motion between the scans (MR RAS to US RAS, mm); the ultrasound is
+    also deformed by its probe, so the landmarks differ from it by millimetres.
     """
 
     seed: int
@@ -77,7 +84,7 @@ def simulate_case(
 def simulate_image(
     seed: int, modality: str, spacing_mm: float = 2.0, device: torch.device | str = "cpu"
 ) -> SimulatedImage:
-    """One image of the case of ``seed``, at ``spacing_mm`` in the slice, cut to what a network can see: for training."""
+    """One image of the case of ``seed``, ``spacing_mm`` in the slice, cut to what a network can see: for training."""
     anatomy = sample_anatomy(Draw(seed, "anatomy"))
     if modality == "mr":
         return _simulate_mr(seed, anatomy, spacing_mm, device, widest=128.0)[0]

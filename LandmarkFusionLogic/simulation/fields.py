@@ -73,7 +73,7 @@ def texture(
 
 
 def curve(draw: Draw, at: Tensor, low: float, high: float, knots: int) -> Tensor:
-    """A random function of one variable, read at ``at``: ``knots`` normal values from ``low`` to ``high``, linear between."""
+    """A random function read at ``at``: ``knots`` normal values between ``low`` and ``high``, linear between them."""
     values = draw.noise((knots,), at.device)
     position = ((at - low) / (high - low) * (knots - 1)).clamp(0, knots - 1.001)
     left = position.floor()

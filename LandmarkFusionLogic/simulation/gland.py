@@ -33,9 +33,9 @@ class Focus:
 class Gland:
     """A prostate around the origin of the anatomical frame; lengths in mm.
 
-    A superellipsoid of half-axes ``half_width``, ``half_depth``, ``half_length``, flatter behind (``flatness``), narrowing to
-    the apex (``taper``), leaning (``tilt``: mm anterior per mm superior), with a groove behind, one side a bit larger
-    (``asymmetry``) and, where ``median_lobe`` > 0, a lobe of that radius rising behind the bladder neck.
+    A superellipsoid of half-axes ``half_width``, ``half_depth``, ``half_length``, flatter behind (``flatness``),
+    narrowing to the apex (``taper``), leaning (``tilt``: mm anterior per mm superior), with a groove behind, one side
+    a bit larger (``asymmetry``) and, where ``median_lobe`` > 0, a lobe of that radius rising behind the bladder neck.
     ``neck_angle`` is how far (rad) the bladder neck lies anterior of straight above.
     """
 
@@ -63,13 +63,17 @@ class Gland:
         body = self._body(points)
         if self.median_lobe <= 0:
             return body
-        lobe = ellipsoid(points, self._lobe_centre(), (1.15 * self.median_lobe, self.median_lobe, 1.1 * self.median_lobe))
+        lobe = ellipsoid(
+            points, self._lobe_centre(), (1.15 * self.median_lobe, self.median_lobe, 1.1 * self.median_lobe)
+        )
         return torch.minimum(body, lobe)
 
     def _body(self, points: Points) -> Tensor:
         below = (points.z * (-1 / self.half_length)).clamp(0, 1.15)
         scale = 1 - (1 - self.taper) * below * below.sqrt()
-        width = torch.where(points.x > 0, self.half_width * (1 + self.asymmetry), self.half_width * (1 - self.asymmetry))
+        width = torch.where(
+            points.x > 0, self.half_width * (1 + self.asymmetry), self.half_width * (1 - self.asymmetry)
+        )
         y = points.y - self.tilt * points.z
         behind = self.posterior_depth * (1 - self.groove * torch.exp(-(points.x * (2.5 / self.half_width)).square()))
         depth = torch.where(y > 0, torch.full_like(y, self.half_depth), behind)
@@ -83,8 +87,8 @@ class Gland:
         """The landmarks (3,) in mm by their definitions.
 
         Apex: the lowest point of the surface, where the urethra leaves. Bladder neck: centre of the internal urethral
-        orifice, on the surface of the base in front of any median lobe. Posterior median: where the perpendicular to the line
-        apex-neck, from its middle and backwards in the midsagittal plane, leaves the gland.
+        orifice, on the surface of the base in front of any median lobe. Posterior median: where the perpendicular to
+        the line apex-neck, from its middle and backwards in the midsagittal plane, leaves the gland.
         """
         apex = self.apex
         neck = self.neck
@@ -136,14 +140,18 @@ class Gland:
         yield "pseudocapsule", torch.minimum(whole, points.inside(zone.abs() - 0.7)) * 0.7
         yield "transition zone", torch.minimum(whole, points.inside(zone + 0.5))
         stroma = ellipsoid(
-            points, (0.0, 0.95 * self.half_depth, 0.0), (0.4 * self.half_width, 0.32 * self.half_depth, 0.8 * self.half_length)
+            points,
+            (0.0, 0.95 * self.half_depth, 0.0),
+            (0.4 * self.half_width, 0.32 * self.half_depth, 0.8 * self.half_length),
         )
         yield "fibromuscular stroma", torch.minimum(whole, points.inside(stroma, 1.0))
         for focus in self.foci:
             within = inner if focus.tissue == "nodule" else whole
             yield focus.tissue, torch.minimum(within, points.inside(ellipsoid(points, focus.centre, focus.radii), 0.3))
         neck = self.neck.tolist()
-        course = torch.minimum(segment(points, self.apex.tolist(), self.colliculus), segment(points, self.colliculus, neck))
+        course = torch.minimum(
+            segment(points, self.apex.tolist(), self.colliculus), segment(points, self.colliculus, neck)
+        )
         yield "urethral wall", torch.minimum(whole, points.inside(course - 3.0, 0.4))
         yield "urethra", torch.minimum(whole, points.inside(course - 1.2, 0.2))
 
@@ -154,10 +162,10 @@ def sample_gland(draw: Draw) -> Gland:
     size = (math.log(millilitres) - math.log(20)) / math.log(7.5)
     shape = Gland(
         half_width=1.0,
-        half_depth=draw.uniform(0.58, 0.8) + 0.15 * size,
+        half_depth=draw.uniform(0.62, 0.9) + 0.15 * size,
         half_length=draw.uniform(0.68, 1.02),
         flatness=draw.uniform(0.65, 1.0),
-        taper=draw.uniform(0.3, 0.75),
+        taper=draw.uniform(0.4, 0.85),
         exponent=draw.uniform(2.0, 2.7),
         tilt=draw.normal(0.0, 0.16),
         groove=draw.uniform(0, 0.22),

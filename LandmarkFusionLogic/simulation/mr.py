@@ -22,15 +22,17 @@ BRIGHTNESS = {
     "retropubic fat": (0.45, 1.0), "veins": (0.35, 0.95), "bulb": (0.5, 1.1), "sphincter": (0.1, 0.35),
     "urethra": (0.3, 0.9), "urethral wall": (0.15, 0.6), "bladder wall": (0.1, 0.32), "urine": (0.7, 1.4),
     "rectal wall": (0.18, 0.5), "gas": (0.0, 0.06), "stool": (0.05, 0.5), "gel": (0.6, 1.2),
-    "seminal wall": (0.12, 0.35), "seminal vesicle": (0.4, 1.1), "capsule": (0.08, 0.35), "peripheral zone": (0.35, 0.95),
-    "pseudocapsule": (0.12, 0.45), "transition zone": (0.25, 0.6), "fibromuscular stroma": (0.08, 0.3),
-    "nodule": (0.15, 0.8), "lesion": (0.12, 0.4), "cyst": (0.7, 1.2), "calcification": (0.02, 0.15),
-    "clutter 1": (0.05, 1.0), "clutter 2": (0.05, 1.0), "clutter 3": (0.05, 1.0),
+    "seminal wall": (0.12, 0.35), "seminal vesicle": (0.4, 1.1), "capsule": (0.08, 0.35),
+    "peripheral zone": (0.35, 0.95), "pseudocapsule": (0.12, 0.45), "transition zone": (0.25, 0.6),
+    "fibromuscular stroma": (0.08, 0.3), "nodule": (0.15, 0.8), "lesion": (0.12, 0.4), "cyst": (0.7, 1.2),
+    "calcification": (0.02, 0.15), "clutter 1": (0.05, 1.0), "clutter 2": (0.05, 1.0), "clutter 3": (0.05, 1.0),
 }  # fmt: skip
 """Range of each tissue's brightness in T2w, fat about 1."""
 
-TEXTURED = {"stool": 0.9, "seminal vesicle": 0.5, "transition zone": 0.25, "nodule": 0.25, "visceral fat": 0.2, "veins": 0.4,
-            "peripheral zone": 0.2, "perineum": 0.3, "ischiorectal fat": 0.12, "retropubic fat": 0.3}  # fmt: skip
+TEXTURED = {
+    "stool": 0.9, "seminal vesicle": 0.5, "transition zone": 0.25, "nodule": 0.25, "visceral fat": 0.2,
+    "veins": 0.4, "peripheral zone": 0.2, "perineum": 0.3, "ischiorectal fat": 0.12, "retropubic fat": 0.3,
+}  # fmt: skip
 """Relative amplitude of the texture where it is not the usual tenth."""
 
 
@@ -38,8 +40,8 @@ TEXTURED = {"stool": 0.9, "seminal vesicle": 0.5, "transition zone": 0.25, "nodu
 class Acquisition:
     """The slab: ``fov`` mm in the slice, ``slab`` mm across it, ``slice_spacing`` mm, tilted by ``rotation`` (3, 3).
 
-    ``thickness`` mm is the slice profile's width; ``blur_mm`` a blur after the scan and ``margin_mm`` a black border before
-    it, as publishers of anonymised data apply.
+    ``thickness`` mm is the slice profile's width; ``blur_mm`` a blur after the scan and ``margin_mm`` a black border
+    before it, as publishers of anonymised data apply.
     """
 
     fov: float
@@ -71,7 +73,8 @@ def sample_acquisition(draw: Draw) -> Acquisition:
 def place(
     draw: Draw, anatomy: Anatomy, acquisition: Acquisition, rotation: FloatArray, spacing_mm: float, widest: float
 ) -> tuple[Grid, Placement]:
-    """Lay the patient, turned by ``rotation`` (3, 3), into the scanner: the gland roughly in the middle, landmarks inside.
+    """Lay the patient, turned by ``rotation`` (3, 3), into the scanner: the gland roughly in the middle, landmarks
+    inside.
 
     ``spacing_mm`` is the voxel size in the slice; the slice is cut to ``widest`` mm.
     """
@@ -90,9 +93,14 @@ def place(
 
 
 def render(
-    draw: Draw, anatomy: Anatomy, acquisition: Acquisition, grid: Grid, placement: Placement, device: torch.device | str
+    draw: Draw,
+    anatomy: Anatomy,
+    acquisition: Acquisition,
+    grid: Grid,
+    placement: Placement,
+    device: torch.device | str,
 ) -> tuple[Tensor, Tensor]:
-    """The image and the gland's mask, (K, J, I) float32 and bool, on ``grid``. Intensities are arbitrary, at least 0."""
+    """The image and the gland's mask, (K, J, I) float32 and bool, on ``grid``. Intensities are arbitrary, from 0."""
     softness = 0.25 * float(np.prod(grid.spacing)) ** (1 / 3) + 0.1
     points = Points(anatomy.straighten(placement.to_anatomy(grid.points(device))), softness)
     distance = anatomy.gland_distance(points)

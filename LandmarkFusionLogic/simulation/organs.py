@@ -56,10 +56,11 @@ def sample_bladder(draw: Draw, gland: Gland, fullest: float = 1.0) -> Bladder:
 
 @dataclass(frozen=True)
 class Rectum:
-    """A bent tube behind the gland, mm: ``front`` is the y of its lumen's front where it comes nearest, at ``nearest_z``.
+    """A bent tube behind the gland, mm: ``front`` is the y of its lumen's front where it comes nearest, at
+    ``nearest_z``.
 
-    It recedes from there as a parabola (``recede`` per mm), narrows to the anal canal below ``canal_z``; ``side`` is its
-    offset to the right and ``squeeze`` its width over its depth. ``filled``: tissue of the content.
+    It recedes from there as a parabola (``recede`` per mm), narrows to the anal canal below ``canal_z``; ``side`` is
+    its offset to the right and ``squeeze`` its width over its depth. ``filled``: tissue of the content.
     """
 
     front: float

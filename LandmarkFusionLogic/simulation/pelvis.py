@@ -1,4 +1,4 @@
-"""The pelvis around the organs: fat compartments, side walls, pubis, levator, perineum, and clutter that means nothing."""
+"""The pelvis around the organs: fat compartments, side walls, pubis, levator, perineum, meaningless clutter."""
 
 from __future__ import annotations
 
@@ -18,20 +18,24 @@ from LandmarkFusionLogic.simulation.shapes import Points, ellipsoid
 class SideWall:
     """Obturator internus and the bone behind it, both sides.
 
-    The muscle begins at |x| = ``width`` mm beside the gland's middle, comes inwards by ``curve`` (per mm) away from y =
-    ``middle_y`` and by ``slope`` mm per mm downwards, and is ``thickness`` mm thick.
+    The muscle begins at |x| = ``width`` mm beside the gland's middle, comes inwards by ``curve`` (per mm) in front of
+    y =
+    ``middle_y``, goes outwards by ``flare`` mm per mm behind it and inwards by ``slope`` mm per mm downwards; it is
+    ``thickness`` mm thick.
     """
 
     width: float
     curve: float
     middle_y: float
+    flare: float
     slope: float
     thickness: float
 
     def start(self, points: Points) -> Tensor:
         """|x| of the muscle's inner face, mm."""
-        away = (points.y - self.middle_y).clamp(-45, 45)
-        return self.width - self.curve * away.square() + self.slope * points.z.clamp(-45, 45)
+        ahead = (points.y - self.middle_y).clamp(-45, 45)
+        bend = torch.where(ahead > 0, self.curve * ahead.square(), self.flare * ahead)
+        return self.width - bend + self.slope * points.z.clamp(-45, 45)
 
     def layers(self, points: Points) -> Iterator[Layer]:
         """Muscle, then bone."""
@@ -76,8 +80,10 @@ class Pubis:
 
     def distance(self, points: Points) -> Tensor:
         """Distance to the bones, the joint's gap included."""
-        y = points.y - self.centre[0] + self.sweep * points.abs_x
-        z = points.z - self.centre[1] + 0.3 * self.sweep * points.abs_x
+        # Rounded in the middle: the arch has no edge there.
+        back = self.sweep * ((points.x.square() + 64).sqrt() - 8)
+        y = points.y - self.centre[0] + back
+        z = points.z - self.centre[1] + 0.3 * back
         cosine, sine = math.cos(self.lean), math.sin(self.lean)
         along, across = cosine * z + sine * y, cosine * y - sine * z
         oval = ((across / self.radii[0]).square() + (along / self.radii[1]).square()).sqrt() - 1
@@ -86,8 +92,8 @@ class Pubis:
     def layers(self, points: Points) -> Iterator[Layer]:
         """Dark rim, marrow, and the cartilage between the bones."""
         distance = self.distance(points)
-        yield "cortex", points.inside(distance - 1.5)
-        yield "bone", points.inside(distance + 1.5)
+        yield "cortex", points.inside(distance - 1.0)
+        yield "bone", points.inside(distance + 1.0)
         yield "cartilage", torch.minimum(points.inside(distance), points.inside(points.abs_x - self.gap))
 
 
@@ -97,6 +103,7 @@ class Floor:
 
     levator_x: float
     levator_slope: float
+    levator_closing: float
     levator_z: float
     levator_thickness: float
     levator_y: tuple[float, float]
@@ -112,6 +119,8 @@ class Floor:
         below = points.inside(points.z - self.perineum_z, 1.0)
         yield "perineum", below * points.inside(points.abs_x - self.perineum_x, 1.0)
         rising = self.levator_x + (points.z - self.levator_z).clamp(-40, 40) * self.levator_slope
+        # The sling: both sheets meet behind the rectum.
+        rising = rising + self.levator_closing * (points.y - self.levator_y[0] - 15).clamp(-30, 15)
         sheet = (points.abs_x - rising.clamp_min(3.0)).abs() - 0.5 * self.levator_thickness
         middle = 0.5 * (self.levator_y[0] + self.levator_y[1])
         extent = (points.y - middle).abs() - 0.5 * (self.levator_y[1] - self.levator_y[0])
@@ -120,7 +129,7 @@ class Floor:
 
 @dataclass(frozen=True)
 class Pad:
-    """What lies between pubis, bladder and gland: fat, and the venous plexus in front of the gland. Ellipsoids in mm."""
+    """What lies between pubis, bladder and gland: fat and the venous plexus in front of it. Ellipsoids in mm."""
 
     fat_centre: tuple[float, float, float]
     fat_radii: tuple[float, float, float]
@@ -138,7 +147,7 @@ class Pad:
 
 @dataclass(frozen=True)
 class Clutter:
-    """Ellipsoids of any brightness outside the gland: what no simulator thinks of. (tissue, centre, radii, mirrored)."""
+    """Ellipsoids of any brightness outside the gland, for what no simulator thinks of: tissue, centre, radii, pair."""
 
     blobs: tuple[tuple[str, tuple[float, float, float], tuple[float, float, float], bool], ...]
 
@@ -156,7 +165,8 @@ def sample_side_wall(draw: Draw, gland: Gland) -> SideWall:
     return SideWall(
         width=max(draw.uniform(30, 46), gland.half_width + draw.uniform(2, 6)),
         curve=draw.uniform(0.0, 0.008),
-        middle_y=draw.uniform(-10, 15),
+        middle_y=draw.uniform(-15, 15),
+        flare=draw.uniform(0.0, 0.9),
         slope=draw.uniform(-0.05, 0.35),
         thickness=draw.uniform(11, 24),
     )
@@ -165,9 +175,9 @@ def sample_side_wall(draw: Draw, gland: Gland) -> SideWall:
 def sample_fossae(draw: Draw, gland: Gland) -> Fossae:
     """From narrow to wide, from far behind to beside the gland."""
     return Fossae(
-        inner=draw.uniform(10, 24),
+        inner=draw.uniform(12, 26),
         closing=draw.uniform(0.5, 1.4),
-        opening=draw.uniform(0.3, 0.9),
+        opening=draw.uniform(0.1, 0.6),
         front=-gland.posterior_depth + draw.uniform(5, 2.0 * gland.posterior_depth),
         back=-gland.posterior_depth,
         below=-0.5 * gland.half_length + draw.uniform(-8, 8),
@@ -194,9 +204,10 @@ def sample_floor(draw: Draw, gland: Gland) -> Floor:
     return Floor(
         levator_x=draw.uniform(0.45, 0.7) * gland.half_width + draw.uniform(1, 6),
         levator_slope=draw.uniform(0.2, 0.75),
+        levator_closing=draw.uniform(0.0, 1.0),
         levator_z=-gland.half_length,
-        levator_thickness=draw.uniform(2.5, 6.5),
-        levator_y=(-gland.posterior_depth - draw.uniform(5, 30), draw.uniform(0.2, 1.1) * gland.half_depth),
+        levator_thickness=draw.uniform(2.5, 9.0),
+        levator_y=(-gland.posterior_depth - draw.uniform(10, 35), draw.uniform(0.2, 1.1) * gland.half_depth),
         perineum_z=-gland.half_length - draw.uniform(2, 14),
         perineum_x=draw.uniform(12, 28),
         front_z=-gland.half_length + draw.uniform(-8, 12),
@@ -221,7 +232,11 @@ def sample_clutter(draw: Draw, gland: Gland) -> Clutter:
     half = (gland.half_width, gland.half_depth, gland.half_length)
     blobs = []
     for _ in range(draw.count(0, 8)):
-        centre = (draw.uniform(-2.0, 2.0) * half[0], draw.uniform(-2.5, 2.2) * half[1], draw.uniform(-2.0, 2.0) * half[2])
+        centre = (
+            draw.uniform(-2.0, 2.0) * half[0],
+            draw.uniform(-2.5, 2.2) * half[1],
+            draw.uniform(-2.0, 2.0) * half[2],
+        )
         radii = (draw.uniform(3, 15), draw.uniform(3, 15), draw.uniform(3, 15))
         tissue = CLUTTER_TISSUES[draw.count(0, len(CLUTTER_TISSUES) - 1)]
         mirrored = draw.chance(0.5)

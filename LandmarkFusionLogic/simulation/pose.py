@@ -22,7 +22,8 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxels of an image: ``shape`` (k, j, i), ``spacing`` mm along (i, j, k), ``rotation`` (3, 3) of its axes, middle in
+    """Voxels of an image: ``shape`` (k, j, i), ``spacing`` mm along (i, j, k), ``rotation`` (3, 3) of its axes, middle
+    in
     ``centre`` (3,) of the image frame.
     """
 
@@ -42,8 +43,13 @@ class Grid:
     def points(self, device: torch.device | str) -> Tensor:
         """(3, K, J, I) float32 positions of the voxels in the image frame, mm."""
         affine = self.ijk_to_frame
-        k, j, i = torch.meshgrid(*(torch.arange(n, dtype=torch.float32, device=device) for n in self.shape), indexing="ij")
-        rows = [float(affine[a, 0]) * i + float(affine[a, 1]) * j + float(affine[a, 2]) * k + float(affine[a, 3]) for a in range(3)]
+        k, j, i = torch.meshgrid(
+            *(torch.arange(n, dtype=torch.float32, device=device) for n in self.shape), indexing="ij"
+        )
+        rows = [
+            float(affine[a, 0]) * i + float(affine[a, 1]) * j + float(affine[a, 2]) * k + float(affine[a, 3])
+            for a in range(3)
+        ]
         return torch.stack(rows)
 
 
@@ -51,8 +57,8 @@ class Grid:
 class Placement:
     """The anatomy in an image frame: ``pose`` (4, 4) rigid, anatomical frame to image frame, then a deformation.
 
-    ``shift`` gives, at a point of the image frame, the vector (mm) to where its tissue was before the deformation; it must be
-    a contraction. None: no deformation.
+    ``shift`` gives, at a point of the image frame, the vector (mm) to where its tissue was before the deformation; it
+    must be a contraction. None: no deformation.
     """
 
     pose: FloatArray
@@ -63,7 +69,10 @@ class Placement:
         source = points if self.shift is None else points + self.shift(points)
         inverse = np.linalg.inv(self.pose)
         rows = [
-            sum((float(inverse[a, b]) * source[b] for b in range(3)), start=torch.full_like(source[0], float(inverse[a, 3])))
+            sum(
+                (float(inverse[a, b]) * source[b] for b in range(3)),
+                start=torch.full_like(source[0], float(inverse[a, 3])),
+            )
             for a in range(3)
         ]
         return torch.stack(rows)
@@ -92,7 +101,7 @@ def patient_rotation(draw: Draw) -> FloatArray:
 
 
 def rotation_between_scans(draw: Draw) -> FloatArray:
-    """(3, 3) rotation from MR to ultrasound, at most 45°: mostly tilting in the sagittal plane, sometimes about any axis."""
+    """(3, 3) rotation from MR to ultrasound, at most 45°: mostly a sagittal tilt, sometimes about any axis."""
     if draw.chance(0.2):
         vector = draw.direction() * draw.uniform(0, 45)
     else:
@@ -102,7 +111,8 @@ def rotation_between_scans(draw: Draw) -> FloatArray:
 
 
 def keep_inside(points: FloatArray, grid: Grid, margin_mm: float) -> FloatArray:
-    """(3,) smallest shift of the ``grid``'s centre, image frame, that keeps ``points`` (3, n) inside it by ``margin_mm``.
+    """(3,) smallest shift of the ``grid``'s centre, image frame, that keeps ``points`` (3, n) inside it by
+    ``margin_mm``.
 
     Where they do not fit, they are centred.
     """

@@ -22,8 +22,9 @@ END_FIRE = "end-fire"
 class Probe:
     """A probe in the image frame: its head is a cylinder along +S (side-fire) or a ball (end-fire) around ``centre``.
 
-    ``radius`` mm; beams leave around the direction that is ``lift`` rad from anterior towards superior, up to ``angle`` rad to
-    either side, up to ``depth`` mm deep; ``sweep`` is mm along the axis (side-fire) or rad up and down (end-fire).
+    ``radius`` mm; beams leave around the direction that is ``lift`` rad from anterior towards superior, up to
+    ``angle`` rad to either side, up to ``depth`` mm deep; ``sweep`` is mm along the axis (side-fire) or rad up and
+    down (end-fire).
     """
 
     kind: str
@@ -101,8 +102,8 @@ def sample_probe(draw: Draw) -> Probe:
 
 @dataclass(frozen=True)
 class Press:
-    """Tissue pushed away by the probe's head: ``push`` mm at the surface, fading over ``fade`` mm of depth and ``width`` mm
-    to the sides. ``push`` must be smaller than ``fade``, so that nothing folds.
+    """Tissue pushed away by the probe's head: ``push`` mm at the surface, fading over ``fade`` mm of depth and
+    ``width`` mm to the sides. ``push`` must be smaller than ``fade``, so that nothing folds.
     """
 
     probe: Probe

@@ -1,7 +1,7 @@
 """Points of the anatomical frame and soft shapes on them.
 
-A shape is a signed distance in mm, negative inside, exact or nearly so close to the surface. The anatomical frame is RAS with
-the gland's centre as origin: x to the right, y anterior, z superior.
+A shape is a signed distance in mm, negative inside, exact or nearly so close to the surface. The anatomical frame is
+RAS with the gland's centre as origin: x to the right, y anterior, z superior.
 """
 
 from __future__ import annotations

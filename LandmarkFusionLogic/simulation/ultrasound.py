@@ -1,7 +1,7 @@
 """Transrectal ultrasound: acquisition and appearance.
 
-Echoes are computed in decibels: tissue, gain over depth, shadow and speckle add up, and the display's log compression maps
-the dynamic range to grey.
+Echoes are computed in decibels: tissue, gain over depth, shadow and speckle add up, and the display's log compression
+maps the dynamic range to grey.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from LandmarkFusionLogic.simulation.probe import END_FIRE, SIDE_FIRE, Press, Pro
 from LandmarkFusionLogic.simulation.shapes import Points
 
 ECHO_DB = {
-    "visceral fat": (-26, -8), "ischiorectal fat": (-26, -10), "muscle": (-36, -20), "cortex": (-14, 0), "bone": (-60, -30),
-    "cartilage": (-40, -20), "perineum": (-30, -16), "levator": (-34, -18), "retropubic fat": (-26, -8), "veins": (-40, -16),
-    "bulb": (-34, -20), "sphincter": (-34, -18), "urethra": (-46, -20), "urethral wall": (-36, -16), "bladder wall": (-24, -10),
-    "urine": (-65, -45), "rectal wall": (-22, -4), "gas": (-20, 0), "stool": (-30, -10), "gel": (-60, -40),
-    "seminal wall": (-26, -12), "seminal vesicle": (-40, -24), "capsule": (-18, -4), "peripheral zone": (-26, -12),
-    "pseudocapsule": (-34, -14), "transition zone": (-34, -14), "fibromuscular stroma": (-38, -22), "nodule": (-36, -16),
-    "lesion": (-38, -22), "cyst": (-60, -40), "calcification": (-8, 4),
-    "clutter 1": (-45, -5), "clutter 2": (-45, -5), "clutter 3": (-45, -5),
+    "visceral fat": (-32, -10), "ischiorectal fat": (-26, -10), "muscle": (-36, -20), "cortex": (-14, 0),
+    "bone": (-45, -20), "cartilage": (-40, -20), "perineum": (-30, -16), "levator": (-34, -18),
+    "retropubic fat": (-26, -8), "veins": (-40, -16), "bulb": (-34, -20), "sphincter": (-34, -18),
+    "urethra": (-46, -20), "urethral wall": (-36, -16), "bladder wall": (-24, -10), "urine": (-60, -28),
+    "rectal wall": (-22, -4), "gas": (-20, 0), "stool": (-30, -10), "gel": (-60, -40),
+    "seminal wall": (-26, -12), "seminal vesicle": (-40, -24), "capsule": (-18, -4),
+    "peripheral zone": (-26, -8), "pseudocapsule": (-34, -14), "transition zone": (-34, -10),
+    "fibromuscular stroma": (-38, -22), "nodule": (-36, -16), "lesion": (-38, -22), "cyst": (-60, -40),
+    "calcification": (-8, 4), "clutter 1": (-45, -5), "clutter 2": (-45, -5), "clutter 3": (-45, -5),
 }  # fmt: skip
 """Range of each tissue's echo, dB."""
 
@@ -55,7 +56,7 @@ class Acquisition:
 
 
 def sample_acquisition(draw: Draw) -> Acquisition:
-    """Side-fire or end-fire, pressed up to 9 mm; volumes cropped close to the fan, half of them blurred by their publisher."""
+    """Side-fire or end-fire, pressed up to 9 mm; cropped close to the fan, half of them blurred by their publisher."""
     fade = draw.uniform(18, 35)
     return Acquisition(
         probe=sample_probe(draw),
@@ -91,7 +92,9 @@ def place(
         placement = Placement(rigid(rotation, offset), shift)
         depth, angle, sweep = probe.polar(torch.from_numpy(placement.from_anatomy(np.hstack([surface, landmarks]))))
         # The operator moves the probe until the landmarks are nearly in view: along, then back.
-        excess = _excess(sweep[-3:], probe.sweep) * (1.0 if probe.kind == SIDE_FIRE else float(depth[-3:].mean()) + probe.radius)
+        excess = _excess(sweep[-3:], probe.sweep) * (
+            1.0 if probe.kind == SIDE_FIRE else float(depth[-3:].mean()) + probe.radius
+        )
         unseen = bool((angle[-3:].abs() > probe.angle).any()) or abs(excess) > 2
         gap = min(gap + 2.5, acquisition.gap + 12) if attempt > 3 and unseen else gap
         step = forward * (gap - float(depth.min())) - probe.along * excess
@@ -103,7 +106,7 @@ def place(
 
 
 def _excess(values: Tensor, limit: float) -> float:
-    """How far ``values`` reach beyond ``limit`` on either side; zero where they fit, their middle where they cannot."""
+    """How far ``values`` reach beyond ±``limit``; zero where they fit, their middle where they cannot."""
     low, high = float(values.min()), float(values.max())
     if high - low > 2 * limit:
         return (high + low) / 2
@@ -127,7 +130,12 @@ def _grid(anatomy: Anatomy, acquisition: Acquisition, placement: Placement, spac
 
 
 def render(
-    draw: Draw, anatomy: Anatomy, acquisition: Acquisition, grid: Grid, placement: Placement, device: torch.device | str
+    draw: Draw,
+    anatomy: Anatomy,
+    acquisition: Acquisition,
+    grid: Grid,
+    placement: Placement,
+    device: torch.device | str,
 ) -> tuple[Tensor, Tensor]:
     """The image 0..255 float32 and the gland's mask bool, (K, J, I) on ``grid``; black outside the fan."""
     probe = acquisition.probe
@@ -171,9 +179,11 @@ def _tissues(
 def _gain(draw: Draw, depth: Tensor, angle: Tensor, probe: Probe) -> Tensor:
     """Gain over depth and angle, dB: attenuation that is not fully compensated, a bright near field, uneven beams."""
     inside = depth.clamp_min(0)
-    slope = draw.uniform(-0.5, 0.08)
+    slope = draw.uniform(-0.85, 0.05)
     gain = slope * (inside - 20) + draw.uniform(0, 4) * curve(draw, inside, 0, 85, 6)
-    near = draw.uniform(0, 18) * torch.exp(-((inside - draw.uniform(0, 8)).clamp_min(0) / draw.uniform(6, 26)).square())
+    near = draw.uniform(0, 18) * torch.exp(
+        -((inside - draw.uniform(0, 8)).clamp_min(0) / draw.uniform(6, 26)).square()
+    )
     if draw.chance(0.6):
         near = near * torch.exp(-0.5 * (angle / draw.uniform(0.3, 0.9)).square())
     beams = draw.uniform(0, 3) * curve(draw, angle, -probe.angle, probe.angle, draw.count(4, 9))
@@ -190,7 +200,7 @@ def _shadow(
         back = torch.stack([points.xyz[axis] - step * float(beam[axis]) for axis in range(3)])
         nearer = Points(back, points.softness)
         hidden = torch.maximum(hidden, nearer.inside(anatomy.pubis.distance(nearer), 1.0))
-    loss = -draw.uniform(10, 35) * hidden
+    loss = -draw.uniform(0, 28) * hidden
     for _ in range(draw.count(0, 2) if draw.chance(0.4) else 0):
         middle, width, start = draw.uniform(-0.9, 0.9), draw.uniform(0.03, 0.18), draw.uniform(0, 30)
         stripe = torch.exp(-((angle - middle) / width).square()) * torch.sigmoid((depth - start) / 2)
