@@ -24,8 +24,8 @@ def app():
 def clean_host(app) -> Iterator[None]:
     """An empty scene before the test; after it, fails if a slot or an observer raised or VTK reported an error.
 
-    Used by itself in every test under ``Testing/module`` and ``Testing/workflow`` that asks for ``app``. A test that provokes
-    errors on purpose checks them and then calls ``host.clear_errors()``.
+    Used by itself in every test under ``Testing/module`` and ``Testing/workflow`` that asks for ``app``. A test that
+    provokes errors on purpose checks them and then calls ``host.clear_errors()``.
     """
     import host
 

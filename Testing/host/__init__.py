@@ -1,8 +1,9 @@
 """Test host: stands in for the 3D Slicer application around the real MRML libraries of ``slicer-core``.
 
-A scripted module and its ``.ui`` files run on it unchanged, with real nodes, real slice and 3D views and mouse interaction,
-drawn off screen. It is **not** Slicer: the Qt widgets of Slicer and CTK are stand-ins written on PySide6, held to the names
-and forms of Slicer 5.12 by ``Testing/module/test_contract.py``. What has run here has not thereby run in Slicer.
+A scripted module and its ``.ui`` files run on it unchanged, with real nodes, real slice and 3D views and mouse
+interaction, drawn off screen. It is **not** Slicer: the Qt widgets of Slicer and CTK are stand-ins written on
+PySide6, held to the names and forms of Slicer 5.12 by ``Testing/module/test_contract.py``. What has run here has not
+thereby run in Slicer.
 
     import host
     app = host.start()
@@ -16,7 +17,8 @@ Names:
 - `available`: whether this machine can run the host, and why not.
 - `start`, `stop`: the application; `load_module`, `unload_module`: what the application does with a scripted module.
 - `process_events`: let the event loop turn, for a time or until something is true.
-- `slot_errors`: exceptions that Qt slots and VTK observers raised and that nobody caught; `vtk_errors`: VTK's error output.
+- `slot_errors`: exceptions that Qt slots and VTK observers raised and that nobody caught; `vtk_errors`: VTK's error
+  output.
 - `dialogs`: answers message boxes and keeps their texts; `packages`: what the module asked to have installed.
 - `mouse`: move, click and drag in a view at RAS positions; `screenshot`: the panel beside the views.
 """

@@ -31,10 +31,10 @@ class qSlicerModuleFactoryManager(StandIn, QtCore.QObject):
 class qSlicerModuleManager(StandIn, QtCore.QObject):
     """``slicer.app.moduleManager()``."""
 
-    cxx_signals = {
-        "moduleLoaded(QString)": "moduleLoaded",
-        "moduleAboutToBeUnloaded(QString)": "moduleAboutToBeUnloaded",
-    }
+    cxx_signals = (
+        "moduleLoaded(QString)",
+        "moduleAboutToBeUnloaded(QString)",
+    )
     moduleLoaded = QtCore.Signal(str)
     moduleAboutToBeUnloaded = QtCore.Signal(str)
 
@@ -69,10 +69,10 @@ class qSlicerModuleManager(StandIn, QtCore.QObject):
 class qSlicerApplication(StandIn, QtWidgets.QApplication):
     """``slicer.app``."""
 
-    cxx_signals = {
-        "startupCompleted()": "startupCompleted",
-        "mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged",
-    }
+    cxx_signals = (
+        "startupCompleted()",
+        "mrmlSceneChanged(vtkMRMLScene*)",
+    )
     startupCompleted = QtCore.Signal()
     mrmlSceneChanged = QtCore.Signal(object)
     AA_DisablePython, AA_EnableTesting = 1, 2
@@ -104,13 +104,16 @@ class qSlicerApplication(StandIn, QtWidgets.QApplication):
         self._io_manager = qSlicerCoreIOManager(self._scene_and_logics.module_logics)
         for name, logic in self._scene_and_logics.module_logics.items():
             self._module_manager._add(CoreModule(name, logic))
-        # Found by slicer.util.mainWindow() under this name. Not shown: then the views are drawn only when a picture is taken.
+        # slicer.util.mainWindow() finds it under this name. Laid out and visible to Qt, but nowhere on a screen.
         self._main_window = QtWidgets.QMainWindow()
         self._main_window.setObjectName("qSlicerMainWindow")
         viewport = QtWidgets.QWidget()
         self._main_window.setCentralWidget(viewport)
         self._main_window.statusBar()
         self._layout_manager = qSlicerLayoutManager(self.applicationLogic(), viewport)
+        self._main_window.setAttribute(QtCore.Qt.WidgetAttribute.WA_DontShowOnScreen)
+        self._main_window.resize(1000, 900)
+        self._main_window.show()
 
     def mrmlScene(self) -> Any:
         """The scene."""
@@ -166,7 +169,7 @@ class qSlicerApplication(StandIn, QtWidgets.QApplication):
         return f"{self.documentationBaseUrl}user_guide/modules/{moduleName.lower()}.html"
 
     def pauseRender(self) -> None:
-        """Nothing to pause: views are drawn only when they are looked at."""
+        """Nothing to pause: views are drawn when a picture is taken."""
 
     def resumeRender(self) -> None:
         """See `pauseRender`."""

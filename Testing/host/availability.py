@@ -25,7 +25,8 @@ QtWidgets.QApplication([])
 def available() -> tuple[bool, str]:
     """(True, "") where the host can run, else (False, what is missing and what to install).
 
-    Draws one small picture in a process of its own, since a missing graphics library may end a process instead of raising.
+    Draws one small picture in a process of its own, since a missing graphics library may end a process instead of
+    raising.
     """
     for module, package in (("slicer_core", "slicer-core"), ("PySide6", "PySide6-Essentials")):
         if importlib.util.find_spec(module) is None:

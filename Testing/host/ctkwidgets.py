@@ -16,7 +16,7 @@ Qt = QtCore.Qt
 class ctkCollapsibleButton(StandIn, QtWidgets.QAbstractButton):
     """A header that shows or hides the widgets below it; checked means open."""
 
-    cxx_signals = {"contentsCollapsed(bool)": "contentsCollapsed"}
+    cxx_signals = ("contentsCollapsed(bool)",)
     contentsCollapsed = QtCore.Signal(bool)
     _HEADER = 24
 
@@ -53,14 +53,14 @@ class ctkCollapsibleButton(StandIn, QtWidgets.QAbstractButton):
         """Size of the header and, when open, of what is below it."""
         header = QtCore.QSize(self.fontMetrics().horizontalAdvance(self.text) + 40, self._HEADER)
         layout = self.layout()
-        return header.expandedTo(layout.sizeHint()) if layout is not None and self.checked else header
+        return header.expandedTo(layout.totalSizeHint()) if layout is not None and self.checked else header
 
     def minimumSizeHint(self) -> QtCore.QSize:
         """The least size at which the contents fit."""
         layout = self.layout()
         if layout is None or not self.checked:
             return QtCore.QSize(0, self._HEADER)
-        return QtCore.QSize(0, self._HEADER).expandedTo(layout.minimumSize())
+        return QtCore.QSize(0, self._HEADER).expandedTo(layout.totalMinimumSize())
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
         """Only the header takes clicks."""
@@ -101,11 +101,11 @@ class ctkCollapsibleGroupBox(StandIn, QtWidgets.QGroupBox):
 class ctkSliderWidget(StandIn, QtWidgets.QWidget):
     """A slider and a spin box for one number."""
 
-    cxx_signals = {
-        "valueChanged(double)": "valueChanged",
-        "valueIsChanging(double)": "valueIsChanging",
-        "decimalsChanged(int)": "decimalsChanged",
-    }
+    cxx_signals = (
+        "valueChanged(double)",
+        "valueIsChanging(double)",
+        "decimalsChanged(int)",
+    )
     valueChanged = QtCore.Signal(float)
     valueIsChanging = QtCore.Signal(float)
     decimalsChanged = QtCore.Signal(int)
@@ -196,11 +196,11 @@ class ctkSliderWidget(StandIn, QtWidgets.QWidget):
 class ctkDoubleSpinBox(StandIn, QtWidgets.QWidget):
     """A spin box for a number."""
 
-    cxx_signals = {
-        "valueChanged(double)": "valueChanged",
-        "editingFinished()": "editingFinished",
-        "decimalsChanged(int)": "decimalsChanged",
-    }
+    cxx_signals = (
+        "valueChanged(double)",
+        "editingFinished()",
+        "decimalsChanged(int)",
+    )
     valueChanged = QtCore.Signal(float)
     editingFinished = QtCore.Signal()
     decimalsChanged = QtCore.Signal(int)
@@ -263,10 +263,10 @@ class ctkComboBox(StandIn, QtWidgets.QComboBox):
 class ctkPathLineEdit(StandIn, QtWidgets.QWidget):
     """A path with its history; "browse" asks for one."""
 
-    cxx_signals = {
-        "currentPathChanged(QString)": "currentPathChanged",
-        "validInputChanged(bool)": "validInputChanged",
-    }
+    cxx_signals = (
+        "currentPathChanged(QString)",
+        "validInputChanged(bool)",
+    )
     currentPathChanged = QtCore.Signal(str)
     validInputChanged = QtCore.Signal(bool)
 
@@ -322,10 +322,10 @@ class ctkPathLineEdit(StandIn, QtWidgets.QWidget):
 class ctkDirectoryButton(StandIn, QtWidgets.QWidget):
     """A button that shows a folder and asks for another."""
 
-    cxx_signals = {
-        "directoryChanged(QString)": "directoryChanged",
-        "directorySelected(QString)": "directorySelected",
-    }
+    cxx_signals = (
+        "directoryChanged(QString)",
+        "directorySelected(QString)",
+    )
     directoryChanged = QtCore.Signal(str)
     directorySelected = QtCore.Signal(str)
 
@@ -363,7 +363,7 @@ class ctkPushButton(StandIn, QtWidgets.QPushButton):
 class ctkCheckablePushButton(ctkPushButton):
     """A push button with a check box on it."""
 
-    cxx_signals = {"checkBoxToggled(bool)": "checkBoxToggled"}
+    cxx_signals = ("checkBoxToggled(bool)",)
     checkBoxToggled = QtCore.Signal(bool)
     checkBoxControlsButton = option(bool, True)
     checkBoxUserCheckable = option(bool, True)

@@ -1,4 +1,4 @@
-"""``slicer.packaging`` without pip: what is installed is looked up, what is missing is recorded and never installed."""
+"""``slicer.packaging`` without pip: looks up what is installed, records what is missing, installs nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Packages:
     """What the module asked to have installed.
 
     ``requests`` holds (who asked, requirements that are missing). With ``pretend`` the host plays an installation that
-    succeeds; else it fails as pip does on a machine without network. ``missing`` names packages to treat as not installed.
+    succeeds; else it fails as pip does on a machine without network. ``missing`` names packages to treat as not
+    installed.
     """
 
     requests: list[tuple[str, list[str]]] = field(default_factory=list)

@@ -20,7 +20,7 @@ class qSlicerLayoutManager(StandIn, QtCore.QObject):
     Plot and table views are left out: a layout that names them shows the other views only.
     """
 
-    cxx_signals = {"layoutChanged(int)": "layoutChanged"}
+    cxx_signals = ("layoutChanged(int)",)
     layoutChanged = QtCore.Signal(int)
 
     def __init__(self, application_logic: Any, viewport: QtWidgets.QWidget) -> None:
@@ -147,7 +147,7 @@ class qSlicerLayoutManager(StandIn, QtCore.QObject):
             view.threeDView().resetFocalPoint()
 
     def pauseRender(self) -> None:
-        """Nothing to pause: views are drawn only when they are looked at."""
+        """Nothing to pause: views are drawn when a picture is taken."""
 
     def resumeRender(self) -> None:
         """See `pauseRender`."""

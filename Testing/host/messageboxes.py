@@ -29,7 +29,8 @@ class Message:
 class Dialogs:
     """Keeps the text of each dialog and gives the answers that a test has prepared.
 
-    A question without a prepared answer gets its default button, or else the first button that accepts (OK, Yes, Retry).
+    A question without a prepared answer gets its default button, or else the first button that accepts (OK, Yes,
+    Retry).
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Dialogs:
         self._paths.clear()
 
     def answer(self, button: str, containing: str = "") -> None:
-        """Press ``button`` ("Yes", "No", "Ok", "Cancel", …) in the next message box whose text contains ``containing``."""
+        """Press ``button`` ("Yes", "No", "Ok", …) in the next message box whose text contains ``containing``."""
         self._answers.append((containing, button))
 
     def choose(self, path: str) -> None:

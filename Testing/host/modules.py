@@ -121,8 +121,8 @@ class qSlicerScriptedLoadableModuleWidget(qSlicerWidget):
 def load_module(path: str | Path) -> tuple[types.ModuleType, Any]:
     """Load a scripted module as the application does at its start, and open its panel.
 
-    Imports the file, makes the module's object and tells it that the start-up is complete, builds the panel in a Qt widget,
-    calls ``setup()`` and ``enter()``. Returns the Python module and the panel's Python object.
+    Imports the file, makes the module's object and tells it that the start-up is complete, builds the panel in a Qt
+    widget, calls ``setup()`` and ``enter()``. Returns the Python module and the panel's Python object.
     """
     app = start()
     path = Path(path).resolve()

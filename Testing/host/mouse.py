@@ -20,8 +20,8 @@ Position = Sequence[float]
 def pixel(view: Any, ras: Position) -> QtCore.QPoint:
     """Where a RAS point lies in a slice view, in Qt's pixels.
 
-    ``view`` is a slice widget, a slice view or a view's name such as "Red". Raises ValueError for a point that is not in
-    the slice or outside the view: nobody could point at it.
+    ``view`` is a slice widget, a slice view or a view's name such as "Red". Raises ValueError for a point that is not
+    in the slice or outside the view: nobody could point at it.
     """
     slice_view = _slice_view(view)
     x, y, slices_off = slice_view.convertRASToXYZ(list(ras))

@@ -28,7 +28,7 @@ class SceneHolder:
 class qMRMLWidget(StandIn, SceneHolder, QtWidgets.QWidget):
     """A widget that hands its scene on to the widgets connected to it."""
 
-    cxx_signals = {"mrmlSceneChanged(vtkMRMLScene*)": "mrmlSceneChanged"}
+    cxx_signals = ("mrmlSceneChanged(vtkMRMLScene*)",)
     mrmlSceneChanged = QtCore.Signal(object)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
@@ -68,10 +68,10 @@ class qMRMLSpinBox(SceneHolder, ctkDoubleSpinBox):
 class qSlicerMarkupsPlaceWidget(qSlicerWidget):
     """Buttons to place control points of one markups node and to delete them."""
 
-    cxx_signals = {
-        "activeMarkupsPlaceModeChanged(bool)": "activeMarkupsPlaceModeChanged",
-        "activeMarkupsFiducialPlaceModeChanged(bool)": "activeMarkupsFiducialPlaceModeChanged",
-    }
+    cxx_signals = (
+        "activeMarkupsPlaceModeChanged(bool)",
+        "activeMarkupsFiducialPlaceModeChanged(bool)",
+    )
     activeMarkupsPlaceModeChanged = QtCore.Signal(bool)
     activeMarkupsFiducialPlaceModeChanged = QtCore.Signal(bool)
     (

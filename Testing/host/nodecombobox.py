@@ -14,21 +14,21 @@ from host.standin import Observers, StandIn, option
 class qMRMLNodeComboBox(StandIn, SceneHolder, QtWidgets.QWidget):
     """Offers the nodes of some classes and keeps one selected.
 
-    As in Slicer: while ``noneEnabled`` is off the first node is selected by itself; a node that is not in the scene yet can be
-    asked for and is selected when it comes; nothing changes while the scene is being loaded or closed.
+    As in Slicer: while ``noneEnabled`` is off the first node is selected by itself; a node that is not in the scene
+    yet can be asked for and is selected when it comes; nothing changes while the scene is being loaded or closed.
     """
 
-    cxx_signals = {
-        "currentNodeChanged(vtkMRMLNode*)": "currentNodeChanged",
-        "currentNodeChanged(bool)": "_currentNodeIsValid",
-        "currentNodeIDChanged(QString)": "currentNodeIDChanged",
-        "nodeActivated(vtkMRMLNode*)": "nodeActivated",
-        "nodeAdded(vtkMRMLNode*)": "nodeAdded",
-        "nodeAddedByUser(vtkMRMLNode*)": "nodeAddedByUser",
-        "nodeAboutToBeRemoved(vtkMRMLNode*)": "nodeAboutToBeRemoved",
-    }
+    cxx_signals = (
+        "currentNodeChanged(vtkMRMLNode*)",
+        "currentNodeChanged(bool)",
+        "currentNodeIDChanged(QString)",
+        "nodeActivated(vtkMRMLNode*)",
+        "nodeAdded(vtkMRMLNode*)",
+        "nodeAddedByUser(vtkMRMLNode*)",
+        "nodeAboutToBeRemoved(vtkMRMLNode*)",
+    )
     currentNodeChanged = QtCore.Signal(object)
-    _currentNodeIsValid = QtCore.Signal(bool)
+    _currentNodeChanged_bool = QtCore.Signal(bool)
     currentNodeIDChanged = QtCore.Signal(str)
     nodeActivated = QtCore.Signal(object)
     nodeAdded = QtCore.Signal(object)
@@ -137,7 +137,7 @@ class qMRMLNodeComboBox(StandIn, SceneHolder, QtWidgets.QWidget):
             self._current = node_id
             node = self.currentNode()
             self.currentNodeChanged.emit(node)
-            self._currentNodeIsValid.emit(node is not None)
+            self._currentNodeChanged_bool.emit(node is not None)
             self.currentNodeIDChanged.emit(node_id)
 
     def _activated(self, index: int) -> None:

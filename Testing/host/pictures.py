@@ -9,6 +9,7 @@ import slicer
 from PySide6 import QtCore, QtGui
 
 from host.events import process_events
+from host.views import drawing
 
 
 def screenshot(
@@ -16,21 +17,22 @@ def screenshot(
 ) -> Path:
     """Write a picture of a module's panel beside the views, as the application lays them out.
 
-    ``widget`` is what `load_module` returned. A panel that needs more than ``height`` pixels is shown in full and makes the
-    picture higher.
+    ``widget`` is what `load_module` returned. A panel that needs more than ``height`` pixels is shown in full and
+    makes the picture higher.
     """
     panel = widget.parent
-    panel.resize(panel_width, max(height, panel.sizeHint.height()))
+    panel.layout().activate()
+    panel.resize(panel_width, max(height, panel.sizeHint.height(), panel.minimumSizeHint.height()))
     window = slicer.app.mainWindow()
     viewport = window.centralWidget()
-    window.resize(views_width, panel.height)
+    window.resize(views_width, panel.height + window.height - viewport.height)
     process_events(0.05)
-    viewport.resize(views_width, panel.height)
     picture = QtGui.QImage(panel.width + views_width, panel.height, QtGui.QImage.Format.Format_RGB888)
     picture.fill(QtCore.Qt.GlobalColor.black)
     painter = QtGui.QPainter(picture)
     painter.drawPixmap(QtCore.QPoint(0, 0), panel.grab())
-    painter.drawPixmap(QtCore.QPoint(panel.width, 0), viewport.grab())
+    with drawing():
+        painter.drawPixmap(QtCore.QPoint(panel.width, 0), viewport.grab())
     painter.end()
     path = Path(path)
     if not picture.save(str(path)):

@@ -1,9 +1,10 @@
 """PythonQt's calling conventions on top of PySide6, for the whole process.
 
-Slicer binds Qt with PythonQt: a Qt property is a plain attribute (``spin.value``, ``label.text = "…"``), a signal is connected
-by its C++ signature (``button.connect("clicked(bool)", f)``), and a name that a class does not have is refused when it is set
-as well as when it is read. Slicer's own ``slicer/util.py`` relies on this, so the conventions are laid over PySide6's classes
-here. Where PythonQt prints a warning (an unknown signal), the host raises: a test should not pass over it.
+Slicer binds Qt with PythonQt: a Qt property is a plain attribute (``spin.value``, ``label.text = "…"``), a signal is
+connected by its C++ signature (``button.connect("clicked(bool)", f)``), and a name that a class does not have is
+refused when it is set as well as when it is read. Slicer's own ``slicer/util.py`` relies on this, so the conventions
+are laid over PySide6's classes here. Where PythonQt prints a warning (an unknown signal), the host raises: a test
+should not pass over it.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ _MODULES = (QtCore, QtGui, QtWidgets, QtNetwork)
 # PythonQt has no counterpart of these.
 _NOT_IN_PYTHONQT = {"Signal", "Slot", "Property", "ClassInfo", "QEnum", "QFlag"}
 loading: set[str] = set()
-"""Names of the widgets of the ``.ui`` file that is being loaded: PySide6's loader sets them as attributes of the top widget,
-PythonQt's does not, so they are passed over."""
+"""Names of the widgets of the ``.ui`` file that is being loaded: PySide6's loader sets them as attributes of the top
+widget, PythonQt's does not, so they are passed over."""
 _plain_get = QObject.__getattribute__
 _properties: dict[type, dict[str, QtCore.QMetaProperty]] = {}
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any, Callable[..., Any]]]] = {}
@@ -43,12 +44,13 @@ def qt_module() -> types.ModuleType:
 
 def install() -> None:
     """Lay the conventions over PySide6's classes. Call once, before any module is loaded."""
-    QObject.__getattribute__ = _getattribute
     for module in (*_MODULES, QtUiTools):
         for name in dir(module):  # not vars(): PySide6 makes its classes when they are first asked for
             cls = getattr(module, name)
             if isinstance(cls, type) and issubclass(cls, QObject):
-                cls.__setattr__ = _setattr  # each bound class has a slot of its own: it is not inherited
+                # Each class by itself: most take them over from QObject, those with several bases do not.
+                cls.__getattribute__ = _getattribute
+                cls.__setattr__ = _setattr
 
 
 # --- attributes -----------------------------------------------------------------------------------------------------
@@ -104,14 +106,14 @@ def _getattribute(self: QObject, name: str) -> Any:
 def _read_property(obj: QObject, name: str) -> Any:
     """The value of a declared property.
 
-    By its getter where there is one: reading a property whose getter is virtual (``sizeHint``) through the meta-object makes
-    PySide6 look for an override under this very name, without end.
+    By its getter where there is one: reading a property whose getter is virtual (``sizeHint``) through the
+    meta-object makes PySide6 look for an override under this very name, without end.
     """
     capital = name[0].upper() + name[1:]
     for getter in (name, "is" + capital, "has" + capital):
         try:
             return _plain_get(obj, getter)()
-        except (AttributeError, TypeError):  # no such method, or one that takes arguments (QTimer.singleShot)
+        except (AttributeError, TypeError):  # noqa: PERF203  no such method, or one that takes arguments (QTimer.singleShot)
             continue
     return properties(obj)[name].read(obj)
 
@@ -137,7 +139,7 @@ def _setattr(self: QObject, name: str, value: Any) -> None:
         _plain_get(self, "setProperty")(name, value)
     elif not (isinstance(value, QtWidgets.QWidget) and name in loading):
         raise AttributeError(
-            f"Attribute '{name}' does not exist on {cls.__name__} and creating new attributes on Qt objects is not allowed"
+            f"Attribute '{name}' does not exist on {cls.__name__}, and new attributes on Qt objects are not allowed"
         )
 
 
@@ -163,8 +165,9 @@ def _signal(obj: QObject, signature: str) -> tuple[QtCore.SignalInstance, str, i
     name, _, arguments = normal.rstrip(")").partition("(")
     count = len(arguments.split(",")) if arguments else 0
     for cls in type(obj).__mro__:
-        if issubclass(cls, StandIn) and normal in cls.__dict__.get("cxx_signals", {}):
-            return _plain_get(obj, cls.__dict__["cxx_signals"][normal]), normal, count
+        if normal in cls.__dict__.get("cxx_signals", ()):
+            overload = f"_{name}_{arguments}"
+            return _plain_get(obj, overload if hasattr(cls, overload) else name), normal, count
     if _python_attribute(type(obj), name) is None and _plain_get(obj, "metaObject")().indexOfSignal(normal) >= 0:
         return _plain_get(obj, name), normal, count
     raise RuntimeError(f"{type(obj).__name__} has no signal {signature!r}")
@@ -192,7 +195,7 @@ def _slot(arguments: tuple[Any, ...]) -> Callable[..., Any]:
 
 
 def _of_fixed_arity(call: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """``call`` with ``count`` named arguments: PySide6 passes a callable that takes any number none of a default argument."""
+    """``call`` with ``count`` named arguments: to one that takes any number, PySide6 passes no default argument."""
     return (
         lambda: call(),
         lambda a: call(a),

@@ -27,8 +27,9 @@ LOGICS = {
 class SceneAndLogics:
     """Holds the scene, the application logic and the logics of the core modules.
 
-    The order of these calls matters: the crosshair node before any view, data input/output before a bundle is read, the
-    orientation presets before the layout makes slice nodes. MRML does not own its logics, so references are kept here.
+    The order of these calls matters: the crosshair node before any view, data input/output before a bundle is read,
+    the orientation presets before the layout makes slice nodes. MRML does not own its logics, so references are kept
+    here.
     """
 
     def __init__(self, cache_folder: str, temporary_folder: str) -> None:

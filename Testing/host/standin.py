@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from PySide6 import QtCore
-
 
 _numbers = itertools.count()
 
@@ -15,12 +14,13 @@ _numbers = itertools.count()
 class StandIn:
     """Marks a Python class that stands in for a C++ class of the same name.
 
-    ``cxx_signals`` maps the C++ signature of each signal to the name of the Python signal behind it; two overloads of one
-    C++ signal are two Python signals. Public names are those that Python can reach in Slicer: properties, signals, slots and
-    invokables, no more. Names with a leading underscore are the stand-in's own.
+    ``cxx_signals`` holds the C++ signatures of its signals. The Python signal behind ``changed(bool)`` is
+    ``changed``, or ``_changed_bool`` where the C++ class has overloads. Public names are those that Python can reach
+    in Slicer: properties, signals, slots and invokables, no more. Names with a leading underscore are the stand-in's
+    own.
     """
 
-    cxx_signals: ClassVar[dict[str, str]] = {}
+    cxx_signals: tuple[str, ...] = ()
 
     def className(self) -> str:
         """Name of the C++ class."""

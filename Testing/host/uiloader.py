@@ -29,7 +29,8 @@ class QUiLoader(QtUiTools.QUiLoader):
     def load(self, device: QtCore.QIODevice, parent: QtWidgets.QWidget | None = None) -> QtWidgets.QWidget:
         """The top widget of a ``.ui`` file.
 
-        Connections are made here, not by Qt, since the stand-ins' signals have other C++ signatures than the real ones.
+        Connections are made here, not by Qt, since the stand-ins' signals have other C++ signatures than the real
+        ones.
         """
         root = ElementTree.fromstring(bytes(device.readAll().data()))
         connections = root.find("connections")

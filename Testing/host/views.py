@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import slicer
@@ -39,6 +41,17 @@ _BUTTONS = {
     QtCore.Qt.MouseButton.MiddleButton: "Middle",
 }
 INITIAL_SIZE = (400, 320)
+_drawing: list[bool] = []
+
+
+@contextlib.contextmanager
+def drawing() -> Iterator[None]:
+    """Let the views paint themselves. At other times they render only when asked to: software rendering is slow."""
+    _drawing.append(True)
+    try:
+        yield
+    finally:
+        _drawing.pop()
 
 
 class VtkView(StandIn, QtWidgets.QWidget):
@@ -96,7 +109,9 @@ class VtkView(StandIn, QtWidgets.QWidget):
         return QtGui.QImage(rgb.data, width, height, 3 * width, QtGui.QImage.Format.Format_RGB888).copy()
 
     def paintEvent(self, event: QtGui.QPaintEvent) -> None:
-        """Draw the scene."""
+        """Draw the scene, if anybody looks: see `drawing`."""
+        if not _drawing:
+            return
         painter = QtGui.QPainter(self)
         painter.drawImage(0, 0, self._image())
         painter.end()
@@ -172,7 +187,9 @@ class qMRMLSliceView(VtkView):
         self._style.SetInteractor(self._interactor)
         self._interactor.Initialize()
         self._observers.add(logic, "ModifiedEvent", lambda *_: self._update_picture())
-        logic.ResizeSliceNode(*INITIAL_SIZE)
+        for event in (slicer.vtkMRMLScene.EndCloseEvent, slicer.vtkMRMLScene.EndImportEvent):
+            self._observers.add(slicer.mrmlScene, event, lambda *_: self._fit_node())
+        self._fit_node()
 
     def _update_picture(self) -> None:
         connection = self._logic.GetImageDataConnection()
@@ -203,7 +220,11 @@ class qMRMLSliceView(VtkView):
     def resizeEvent(self, event: QtGui.QResizeEvent) -> None:
         """Give slice and render window the widget's size."""
         super().resizeEvent(event)
-        self._logic.ResizeSliceNode(max(self.width, 1), max(self.height, 1))
+        self._fit_node()
+
+    def _fit_node(self) -> None:
+        """Give the slice node the size of the window; a scene that is closed or loaded brings another."""
+        self._logic.ResizeSliceNode(*self._window.GetSize())
 
 
 class qMRMLThreeDView(VtkView):

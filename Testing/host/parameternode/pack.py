@@ -108,7 +108,7 @@ def _init(self: Any, *args: Any, **kwargs: Any) -> None:
             raise TypeError(f"__init__() got an unexpected or repeated argument '{name}'")
         given[name] = value
     for name, parameter in self.allParameters.items():
-        setattr(self, name, given[name] if name in given else parameter.default.value)
+        setattr(self, name, given.get(name, parameter.default.value))
 
 
 def _eq(self: Any, other: object) -> bool:
