@@ -9,6 +9,7 @@ should not pass over it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import types
@@ -27,7 +28,7 @@ _NOT_IN_PYTHONQT = {"Signal", "Slot", "Property", "ClassInfo", "QEnum", "QFlag"}
 loading: set[str] = set()
 """Names of the widgets of the ``.ui`` file that is being loaded: PySide6's loader sets them as attributes of the top
 widget, PythonQt's does not, so they are passed over."""
-_plain_get = QObject.__getattribute__
+_native_get: dict[type, Callable[[Any, str], Any]] = {}
 _properties: dict[type, dict[str, QtCore.QMetaProperty]] = {}
 _connections: dict[tuple[int, str], list[tuple[Callable[..., Any], Any, Callable[..., Any]]]] = {}
 
@@ -44,13 +45,31 @@ def qt_module() -> types.ModuleType:
 
 def install() -> None:
     """Lay the conventions over PySide6's classes. Call once, before any module is loaded."""
+    _lay_over(QObject)
     for module in (*_MODULES, QtUiTools):
         for name in dir(module):  # not vars(): PySide6 makes its classes when they are first asked for
             cls = getattr(module, name)
             if isinstance(cls, type) and issubclass(cls, QObject):
-                # Each class by itself: most take them over from QObject, those with several bases do not.
-                cls.__getattribute__ = _getattribute
-                cls.__setattr__ = _setattr
+                _lay_over(cls)
+
+
+def _lay_over(cls: Any) -> None:
+    # Most classes take getting over from QObject; some, such as QFile, have ways of their own. Setting is never taken
+    # over.
+    if cls.__getattribute__ is not _getattribute:
+        _native_get[cls] = cls.__getattribute__
+        cls.__getattribute__ = _getattribute
+    cls.__setattr__ = _setattr
+
+
+@functools.cache
+def _native_get_of(cls: type) -> Callable[[Any, str], Any]:
+    return next(_native_get[base] for base in cls.__mro__ if base in _native_get)
+
+
+def _plain_get(obj: QObject, name: str) -> Any:
+    """An attribute as PySide6 gives it."""
+    return _native_get_of(type(obj))(obj, name)
 
 
 # --- attributes -----------------------------------------------------------------------------------------------------
@@ -111,10 +130,9 @@ def _read_property(obj: QObject, name: str) -> Any:
     """
     capital = name[0].upper() + name[1:]
     for getter in (name, "is" + capital, "has" + capital):
-        try:
+        # No such method, or one that takes arguments, such as QTimer.singleShot: the next.
+        with contextlib.suppress(AttributeError, TypeError):
             return _plain_get(obj, getter)()
-        except (AttributeError, TypeError):  # noqa: PERF203  no such method, or one that takes arguments (QTimer.singleShot)
-            continue
     return properties(obj)[name].read(obj)
 
 
