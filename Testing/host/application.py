@@ -232,7 +232,8 @@ def _install_modules() -> None:
     }.items():
         sys.modules[name] = module
         parent, _, child = name.rpartition(".")
-        setattr(sys.modules[parent], child, module)
+        if not hasattr(sys.modules[parent], child):  # parameterPack is a module and, in the package, a function
+            setattr(sys.modules[parent], child, module)
 
 
 def stop() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
@@ -31,6 +32,9 @@ def available() -> tuple[bool, str]:
     for module, package in (("slicer_core", "slicer-core"), ("PySide6", "PySide6-Essentials")):
         if importlib.util.find_spec(module) is None:
             return False, f"the Python package {package} is not installed (pip install {package})"
+    if sys.version_info < (3, 12) and importlib.metadata.version("PySide6-Essentials") >= "6.12":
+        # Its objects that live for ever do so only from Python 3.12 on: None loses a reference with every slot called.
+        return False, "PySide6 6.12 crashes before Python 3.12 (pip install 'PySide6-Essentials<6.12')"
     probe = subprocess.run(
         [sys.executable, "-c", _PROBE], env=os.environ.copy(), capture_output=True, text=True, timeout=120, check=False
     )
