@@ -100,17 +100,49 @@ def detect_with_bundle(
 
 
 def _views(volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]) -> list[_View]:
+    import torch
+
     network = bundle.network
+    threads = torch.get_num_threads()
+    centre = volume.centre
+    volume = thinned(volume)
     try:
+        # So small a network gains little from threads, and loses much where they wait for a core that is busy.
+        torch.set_num_threads(1)
         network.to(device)
         views: list[_View] = []
         for number, (rotation, shift) in enumerate(_JITTERS, start=1):
-            poses = (_pose(volume.centre, rotation, shift, mirror) for mirror in (False, True))
-            views.extend(_look(volume, pose, bundle, device) for pose in poses)
+            poses = (_pose(centre, rotation, shift, mirror) for mirror in (False, True))
+            views.extend(_look(volume, centre, pose, bundle, device) for pose in poses)
             report(0.2 + 0.7 * number / len(_JITTERS), "Looking for the landmarks")
         return views
     finally:
         network.to("cpu")
+        torch.set_num_threads(threads)
+
+
+def thinned(volume: Volume, spacing_mm: float = 1.25) -> Volume:
+    """``volume`` with blocks of voxels averaged so that none is finer than half of ``spacing_mm``.
+
+    What is finer is filtered out for the network anyhow, for every pose anew: this does the larger part of it once.
+    The last block of an axis may be narrower.
+    """
+    factors = np.maximum(1, np.floor(spacing_mm / volume.spacing)).astype(int)  # i, j, k
+    if np.all(factors == 1):
+        return volume
+    array = volume.array
+    for axis, factor in enumerate(factors[::-1]):
+        along = np.moveaxis(array, axis, 0)
+        total = np.array(along[::factor], dtype=np.float32)
+        count = np.ones((len(total), 1, 1), dtype=np.float32)
+        for offset in range(1, factor):
+            part = along[offset::factor]
+            total[: len(part)] += part.astype(np.float32)
+            count[: len(part)] += 1
+        array = np.moveaxis(total / count, 0, axis)
+    step = np.diag([*factors.astype(np.float64), 1.0])
+    step[:3, 3] = (factors - 1) / 2
+    return Volume(array, volume.ijk_to_ras @ step)
 
 
 def _pose(
@@ -125,14 +157,14 @@ def _pose(
     return pose
 
 
-def _look(volume: Volume, pose: FloatArray, bundle: Bundle, device: torch.device) -> _View:
+def _look(volume: Volume, centre: FloatArray, pose: FloatArray, bundle: Bundle, device: torch.device) -> _View:
     import torch
 
     from LandmarkFusionLogic.landmarks.network import dsnt, heatmap_covariance
     from LandmarkFusionLogic.landmarks.preprocessing import network_input
 
     posed = Volume(volume.array, pose @ volume.ijk_to_ras)
-    seen = network_input(posed, bundle.grid, bundle.preprocessing, volume.centre)
+    seen = network_input(posed, bundle.grid, bundle.preprocessing, centre)
     with torch.inference_mode():
         output = bundle.network(torch.from_numpy(seen.array)[None, None].to(device))
         heatmaps = output.heatmaps.float().cpu()

@@ -11,7 +11,7 @@ import torch
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.bundle import load_bundle
-from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle
+from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle, thinned
 from LandmarkFusionLogic.landmarks.device import choose_device
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
 from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES
@@ -187,3 +187,19 @@ def test_without_torch_one_sentence_says_what_to_do():
     )
     assert done.stdout.startswith("Automatic detection needs PyTorch")
     assert done.stdout.count("\n") == 1
+
+
+def test_thinning_averages_blocks_and_keeps_every_place():
+    fine = samples.volume(shape_ijk=(41, 40, 20), spacing=(0.3, 0.5, 3.0), directions=samples.OBLIQUE)
+    # A linear function of place keeps its value at each voxel's place, when averaged around it.
+    k, j, i = np.meshgrid(*(np.arange(n) for n in fine.array.shape), indexing="ij")
+    world = apply(fine.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    slope = np.array([2.0, -1.0, 0.5])
+    thin = thinned(Volume(world @ slope, fine.ijk_to_ras))
+    assert thin.shape_ijk == (11, 20, 20)
+    np.testing.assert_allclose(thin.spacing, (1.2, 1.0, 3.0))
+    k, j, i = np.meshgrid(*(np.arange(n) for n in thin.array.shape), indexing="ij")
+    world = apply(thin.ijk_to_ras, np.stack([i, j, k], axis=-1))
+    np.testing.assert_allclose(thin.array[:, :, :-1], (world @ slope)[:, :, :-1], atol=1e-4)
+    coarse = samples.volume()
+    assert thinned(coarse) is coarse
