@@ -139,7 +139,8 @@ class LandmarkFusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         if current is not None:
             current.disconnectGui(self._guiTag)
-        self._guiTag = parameters.connectGui(self.ui) if parameters is not None else None
+        # Not connectGui: in Slicer it forgets to return the tag, and the panel would stay bound (Slicer issue 7547).
+        self._guiTag = parameters.connectParametersToGui(self.ui.bound) if parameters is not None else None
         self.controller.setParameters(parameters)
 
 

@@ -85,7 +85,7 @@ class Controller(VTKObservationMixin):
     def chooseByName(self) -> None:
         """Where nothing is chosen yet and the names of the volumes leave no doubt, choose for the user."""
         p = self.parameters
-        if p is None or p.mr is not None or p.us is not None:
+        if p is None or self.volume("mr") is not None or self.volume("us") is not None:
             return
         found = volumes.by_modality(slicer.mrmlScene)
         with NodeModify(p.parameterNode):
@@ -108,11 +108,20 @@ class Controller(VTKObservationMixin):
 
     def volume(self, modality: str) -> Any:
         """The chosen volume, "mr" or "us", or None."""
-        return getattr(self.parameters, modality) if self.parameters is not None else None
+        return self._alive(modality)
 
     def landmarkList(self, modality: str) -> Any:
         """The landmark list of the chosen volume, or None while it has none."""
-        return getattr(self.parameters, f"{modality}Landmarks") if self.parameters is not None else None
+        return self._alive(f"{modality}Landmarks")
+
+    def transform(self) -> Any:
+        """The transform MR to US of the chosen pair, or None while there is none."""
+        return self._alive("mrToUs")
+
+    def _alive(self, name: str) -> Any:
+        # A node on its way out of the scene may still be what the parameter node's cache holds.
+        node = getattr(self.parameters, name) if self.parameters is not None else None
+        return node if node is not None and node.GetScene() is not None else None
 
     def rows(self, modality: str) -> list[landmarks.Row]:
         """The landmarks of the chosen volume, or the three names while it has no list."""
@@ -180,6 +189,7 @@ class Controller(VTKObservationMixin):
                 landmarks.remember_detection(node, result.model, result.device, result.seconds, result.warnings)
         self.refresh()
         self.center()
+        views.show_in_3d(slicer.mrmlScene)
         seconds = sum(result.seconds for result in results.values())
         device = ", ".join(sorted({result.device for result in results.values()}))
         text = _("Landmarks found in {seconds:.1f} s on {device}.").format(seconds=seconds, device=device)
@@ -228,8 +238,8 @@ class Controller(VTKObservationMixin):
 
     def makeInverse(self) -> None:
         """Make a transform node "US to MR", the inverse of the fit as it is now; it does not follow the landmarks."""
-        if self.live.fit is not None and self.parameters.mrToUs is not None:
-            node = transforms.create_inverse(self.parameters.mrToUs)
+        if self.live.fit is not None and self.transform() is not None:
+            node = transforms.create_inverse(self.transform())
             self.say(DONE, _("Made the transform “{name}”.").format(name=node.GetName()))
 
     def export(self, folder: str) -> None:
@@ -264,7 +274,7 @@ class Controller(VTKObservationMixin):
         if self._busy or self.parameters is None:
             return
         with self._quietly():
-            pair = (self.parameters.mr, self.parameters.us)
+            pair = (self.volume("mr"), self.volume("us"))
             if pair != self._pair:
                 self._choosePair(pair)
             else:
@@ -299,29 +309,28 @@ class Controller(VTKObservationMixin):
             setattr(self.parameters, f"{modality}Landmarks", own)
 
     def _showLayers(self) -> None:
-        p = self.parameters
-        if p.us is not None and p.mr is not None:
-            views.show(slicer.mrmlScene, p.us, p.mr, p.opacity)
-        elif p.us is not None or p.mr is not None:
-            views.show(slicer.mrmlScene, p.us or p.mr, None, 0.0)
+        mr, us = self.volume("mr"), self.volume("us")
+        if us is not None and mr is not None:
+            views.show(slicer.mrmlScene, us, mr, self.parameters.opacity)
+        elif us is not None or mr is not None:
+            views.show(slicer.mrmlScene, us or mr, None, 0.0)
 
     def _watch(self) -> None:
-        p = self.parameters
-        if p.mr is not None and p.mr is p.us:
+        if self.volume("mr") is not None and self.volume("mr") is self.volume("us"):
             self.live.stop()
         else:
-            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)
+            self.live.watch(self.landmarkList("mr"), self.landmarkList("us"), self.transform())
 
     def _onFit(self) -> None:
-        p = self.parameters
-        if p is None:
+        if self.parameters is None:
             return
-        if self.live.fit is not None and p.mrToUs is None and p.mr is not None and p.us is not None:
+        mr, us = self.volume("mr"), self.volume("us")
+        if self.live.fit is not None and self.transform() is None and mr is not None and us is not None:
             with self._quietly():
-                p.mrToUs = transforms.create(p.mr, p.us)
-            self.live.watch(p.mrLandmarks, p.usLandmarks, p.mrToUs)  # Fits again, into the new node.
+                self.parameters.mrToUs = transforms.create(mr, us)
+            self._watch()  # Fits again, into the new node.
             return
-        transforms.apply(p.mrToUs if p.applied else None, p.mr, p.mrLandmarks)
+        transforms.apply(self.transform() if self.parameters.applied else None, mr, self.landmarkList("mr"))
         if not self._busy:
             self.tell()
 

@@ -47,6 +47,8 @@ class Detection:
     ):
         self.fraction = 0.0
         self.text = ""
+        self.models: dict[str, str | None] = {"mr": None, "us": None}
+        """Folders of networks to be used instead of those that are shipped."""
         self._engine = engine
         self._changed, self._found, self._failed, self._cancelled = changed, found, failed, cancelled
         self._inputs: list[Input] = []
@@ -86,7 +88,12 @@ class Detection:
 
     def _run(self) -> None:
         current = self._inputs[len(self._results)]
-        request = {"volume": self._file.source(), "modality": current.modality, "device": self._device}
+        request = {
+            "volume": self._file.source(),
+            "modality": current.modality,
+            "device": self._device,
+            "model": self.models[current.modality],
+        }
         self._engine.run("detect", request, self._progress, self._onResult, self._onFailure)
 
     def _progress(self, fraction: float, text: str) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from slicer.i18n import tr as _
 
 import LandmarkFusionLogic
 
+WORKER = ("-m", "LandmarkFusionLogic.worker")
 PROTOCOL = 1
 START_SECONDS = 60
 STALL_SECONDS = 600
@@ -50,8 +51,15 @@ def pythonExecutable() -> str:
 class Engine:
     """The worker process and the job it is at."""
 
-    def __init__(self, python: str = "", stallSeconds: float = STALL_SECONDS, startSeconds: float = START_SECONDS):
+    def __init__(
+        self,
+        python: str = "",
+        arguments: Sequence[str] = WORKER,
+        stallSeconds: float = STALL_SECONDS,
+        startSeconds: float = START_SECONDS,
+    ):
         self._python = python or pythonExecutable()
+        self._arguments = list(arguments)
         self._process = None
         self._dying = []
         self._started = False
@@ -143,9 +151,9 @@ class Engine:
         process.finished.connect(lambda: self._onFinished(process))
         process.errorOccurred.connect(lambda: self._onError(process))
         self._process = process
-        self._note(f"start {Path(self._python).name} -m LandmarkFusionLogic.worker")
+        self._note("start the worker")
         self._watchdog.start(self._startMilliseconds)
-        process.start(self._python, ["-m", "LandmarkFusionLogic.worker"])
+        process.start(self._python, self._arguments)
 
     def _send(self) -> None:
         job = self._job

@@ -22,7 +22,10 @@ PANELS = {
 
 
 def build(widget: Any, controller: Controller) -> Any:
-    """Add every panel to the module's widget, in order; returns one object with all named widgets, to be bound."""
+    """Add every panel to the module's widget, in order.
+
+    Returns one object with all named widgets; its ``bound`` maps parameters to the widgets that name them.
+    """
     ui = types.SimpleNamespace()
     for name, panelClass in PANELS.items():
         top = slicer.util.loadUI(widget.resourcePath(f"UI/{name}.ui"))
@@ -31,4 +34,5 @@ def build(widget: Any, controller: Controller) -> Any:
         vars(ui).update(vars(slicer.util.childWidgetVariables(top)))
         controller.addListener(panelClass(ui, controller).update)
     widget.layout.addStretch(1)
+    ui.bound = {name: each for each in vars(ui).values() if (name := each.property("SlicerParameterName"))}
     return ui

@@ -99,6 +99,7 @@ class LiveFit:
         for event in _POINT_EVENTS:
             self._observations.append((node, node.AddObserver(getattr(node, event), self._on_points)))
         self._observations += [
+            (node, node.AddObserver(node.PointRemovedEvent, lambda node, event: landmarks.forget_removed(node))),
             (node, node.AddObserver(node.PointStartInteractionEvent, self._on_grab)),
             (node, node.AddObserver(node.PointEndInteractionEvent, self._on_release)),
         ]
@@ -109,8 +110,6 @@ class LiveFit:
             return
         with self.paused():
             self._late = True
-            if event == "PointRemovedEvent":
-                landmarks.forget_removed(node)
             self._hold(node)
 
     def _on_grab(self, node: Node, event: str) -> None:

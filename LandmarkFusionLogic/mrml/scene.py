@@ -111,8 +111,7 @@ def _fill(
     views.show(scene, background=us_node, foreground=mr_node, opacity=0.5)
     views.centre(scene, np.mean([point.position for point in us_landmarks], axis=0) if us_landmarks else us.centre)
     views.mark_orientation(scene)
-    parameters = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode", MODULE)
-    parameters.SetSingletonTag(MODULE)
+    parameters = _add_singleton(scene, "vtkMRMLScriptedModuleNode", MODULE)
     parameters.SetAttribute("ModuleName", MODULE)
     for name, node in (
         ("mr", mr_node),
@@ -121,17 +120,22 @@ def _fill(
         ("usLandmarks", lists["us"]),
         ("mrToUs", transform),
     ):
+        parameters.SetParameter(name, "")  # Without it Slicer's wrapper takes the reference for missing.
         parameters.SetNodeReferenceID(name, node.GetID())
 
 
 def _add_views(scene: Node) -> None:
     for name, orientation in _SLICES.items():
-        for kind in ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode"):
-            node = scene.CreateNodeByClass(kind)
-            node.UnRegister(None)
-            node.SetName(name)
-            node.SetSingletonTag(name)  # Slicer's own three views, which take this node's place when it is loaded.
-            node.SetLayoutName(name)
-            if kind == "vtkMRMLSliceNode":
-                node.SetOrientation(orientation)
-            scene.AddNode(node)
+        view = _add_singleton(scene, "vtkMRMLSliceNode", name)
+        view.SetLayoutName(name)
+        view.SetOrientation(orientation)
+        _add_singleton(scene, "vtkMRMLSliceCompositeNode", name).SetLayoutName(name)
+
+
+def _add_singleton(scene: Node, kind: str, name: str) -> Node:
+    """A node of which there is one by this name: when the scene is loaded it takes the place of Slicer's own."""
+    node = scene.CreateNodeByClass(kind)
+    node.UnRegister(None)
+    node.SetName(name)
+    node.SetSingletonTag(name)  # Before it is added: its ID is made of it.
+    return scene.AddNode(node)

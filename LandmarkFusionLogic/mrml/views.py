@@ -53,6 +53,14 @@ def jump(scene: Node, position: FloatArray) -> None:
         node.JumpSliceByOffsetting(*[float(value) for value in position])
 
 
+def show_in_3d(scene: Node) -> None:
+    """Show the axial and sagittal slices in the 3D views, unless the user shows slices there already."""
+    slices = list(_nodes(scene, "vtkMRMLSliceNode"))
+    if not any(node.GetSliceVisible() for node in slices):
+        for node in slices:
+            node.SetSliceVisible(node.GetOrientation() in ("Axial", "Sagittal"))
+
+
 def mark_orientation(scene: Node) -> None:
     """Show the patient's axes in a corner of every view, unless the user has chosen a marker already."""
     for kind in ("vtkMRMLSliceNode", "vtkMRMLViewNode"):

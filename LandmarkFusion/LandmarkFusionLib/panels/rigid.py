@@ -47,9 +47,7 @@ class RigidPanel:
     def _summary(self) -> str:
         fit = self._controller.live.fit
         if fit is None:
-            kept = ""
-            if self._controller.parameters is not None and self._controller.parameters.mrToUs is not None:
-                kept = " " + _("The transform is kept as it was.")
+            kept = "" if self._controller.transform() is None else " " + _("The transform is kept as it was.")
             return (self._controller.live.problem or _("Choose both volumes and place their landmarks.")) + kept
         text = _(
             "FRE {rms:.2f} mm (root mean square of {count} landmarks). FRE says how well the landmarks agree, not how "
