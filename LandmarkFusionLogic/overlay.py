@@ -17,6 +17,8 @@ from LandmarkFusionLogic.rigid.fit import apply, invert
 from LandmarkFusionLogic.volume import Volume
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from LandmarkFusionLogic.fusion import Fusion
 
 HALF_MM = 45.0
@@ -56,7 +58,12 @@ PLANES = (
 
 
 def draw_overlay(path: str | Path, fusion: Fusion) -> None:
-    """Write the picture of ``fusion``: a row a plane; columns MR, US, MR over US blended, and as checkerboard."""
+    """Write the picture of ``fusion`` as PNG."""
+    overlay_figure(fusion).savefig(str(path), dpi=100, facecolor="black")
+
+
+def overlay_figure(fusion: Fusion) -> Figure:
+    """The picture of ``fusion``: a row a plane; columns MR, US, MR over US blended, and as checkerboard."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -81,7 +88,7 @@ def draw_overlay(path: str | Path, fusion: Fusion) -> None:
     confirmed = "confirmed" if fusion.us_confirmed else "NOT confirmed"
     figure.text(0.01, 0.012, f"{NOTICE} Left and right of the US: {confirmed}.", color="white", fontsize=10)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.965, bottom=0.075, wspace=0.03, hspace=0.1)
-    figure.savefig(str(path), dpi=100, facecolor="black")
+    return figure
 
 
 def _middle(landmarks: list[Landmark]) -> FloatArray:

@@ -15,6 +15,7 @@ import pytest
 import samples
 
 from LandmarkFusionLogic.jobs import DetectRequest, DetectResult, VolumeSource, from_json, to_json
+from LandmarkFusionLogic.markupsfile import write_landmarks
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
@@ -194,6 +195,23 @@ def test_a_cancelled_job_leaves_nothing_on_disk(test_worker, tmp_path, way):
         test_worker.send({"cancel": "1"})
     test_worker.ended()
     assert os.listdir(tmp_path) == []
+
+
+def test_a_real_job_cancelled_while_it_writes_leaves_nothing(worker, tmp_path):
+    request = {"out": str(tmp_path / "out")}
+    for side, seed in (("mr", 0), ("us", 1)):
+        volume = samples.volume(shape_ijk=(128, 128, 96), spacing=(0.8, 0.8, 1.0), seed=seed)
+        np.save(tmp_path / f"{side}.npy", volume.array)
+        request[side] = {"path": str(tmp_path / f"{side}.npy"), "ijk_to_ras": volume.ijk_to_ras.tolist()}
+        write_landmarks(tmp_path / f"{side}.mrk.json", samples.prostate_points(volume.centre))
+        request[f"{side}_landmarks"] = str(tmp_path / f"{side}.mrk.json")
+    before = set(tmp_path.rglob("*"))
+    worker.send({"id": "1", "job": "fuse", "request": request})
+    while "Writing" not in worker.until("progress")["text"]:
+        pass
+    worker.send({"cancel": "1"})
+    assert worker.ended() < 2
+    assert set(tmp_path.rglob("*")) == before
 
 
 def test_nothing_gets_between_the_lines_and_no_child_eats_them(test_worker):
