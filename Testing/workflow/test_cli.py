@@ -175,3 +175,23 @@ def test_a_terminal_shows_a_bar(case):
     assert process.wait(20) == 0
     assert b"\x1b[" in shown
     assert b"Warning: Left and right" in shown
+
+
+def test_landmarks_of_ones_own_need_no_torch(case):
+    code = (
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] == 'torch': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+        "from LandmarkFusionLogic.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    arguments = [str(argument) for argument in _fuse(case)]
+    run = [sys.executable, "-c", code]
+    done = subprocess.run([*run, *arguments], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    without = [argument for argument in arguments if not argument.startswith("--us-landmarks")]
+    done = subprocess.run([*run, *without], capture_output=True, text=True, env=ENVIRONMENT)
+    assert done.returncode == 2
+    assert "landmarkfusion: Automatic detection needs PyTorch" in done.stderr
