@@ -23,7 +23,7 @@ class LossWeights:
     distance: float = 0.1
     variance: float = 0.0
     mask: float = 4.0
-    target: float = 2.0
+    target: float = 8.0
     target_sigma_mm: float = 5.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,7 @@ class Anatomy:
         """From a point (3, ...) of the patient to the point of the regular shapes that is found there, mm."""
         return xyz + self.irregularity(xyz)
 
+    @cached_property
     def landmarks(self) -> dict[str, FloatArray]:
         """The three landmarks (3,), anatomical frame, mm."""
         return {name: self._bend(point) for name, point in self.gland.landmarks().items()}
@@ -91,7 +93,7 @@ class Anatomy:
         z = 1 - 2 * index / directions
         turn = np.pi * (1 + 5**0.5) * index
         rays = np.stack([np.sqrt(1 - z**2) * np.cos(turn), np.sqrt(1 - z**2) * np.sin(turn), z])
-        reach = np.linspace(0, 2.2 * max(self.gland.half_width, self.gland.half_depth, self.gland.half_length), 200)
+        reach = np.linspace(0, 2.2 * max(self.gland.half_width, self.gland.half_depth, self.gland.half_length), 90)
         steps = torch.from_numpy(rays[:, :, None] * reach)
         inside = (self.gland.distance(Points(self.straighten(steps))) <= 0).numpy()
         last = inside.shape[1] - 1 - np.argmax(inside[:, ::-1], axis=1)

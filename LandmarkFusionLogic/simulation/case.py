@@ -98,7 +98,7 @@ def _simulate_mr(
     acquisition = mr.sample_acquisition(draw)
     grid, placement = mr.place(draw, anatomy, acquisition, _patient(seed), spacing_mm, widest)
     image, gland = mr.render(draw, anatomy, acquisition, grid, placement, device)
-    return _image(image, gland, anatomy.landmarks(), grid, placement), placement.pose
+    return _image(image, gland, anatomy.landmarks, grid, placement), placement.pose
 
 
 def _simulate_us(
@@ -111,7 +111,7 @@ def _simulate_us(
     rotation = rotation_between_scans(Draw(seed, "between")) @ _patient(seed)
     grid, placement = ultrasound.place(draw, anatomy, acquisition, rotation, spacing_mm)
     image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device)
-    return _image(image, gland, anatomy.landmarks(), grid, placement), placement.pose
+    return _image(image, gland, anatomy.landmarks, grid, placement), placement.pose
 
 
 def _patient(seed: int) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ class Gland:
         """(3,) mm: the body's lowest point, exactly, since its terms in x and y vanish there."""
         return np.array([0.0, -self.tilt * self.half_length, -self.half_length])
 
-    @property
+    @cached_property
     def neck(self) -> FloatArray:
         """(3,) mm: internal urethral orifice."""
         return self._leave(np.zeros(3), np.array([0.0, math.sin(self.neck_angle), math.cos(self.neck_angle)]))
@@ -154,6 +155,17 @@ class Gland:
         )
         yield "urethral wall", torch.minimum(whole, points.inside(course - 3.0, 0.4))
         yield "urethra", torch.minimum(whole, points.inside(course - 1.2, 0.2))
+
+
+ZONES = ("peripheral zone", "transition zone", "fibromuscular stroma", "nodule", "pseudocapsule", "urethral wall")
+
+
+def blend_zones(draw: Draw, brightness: dict[str, float]) -> None:
+    """Take away some of the contrast between the gland's zones, as in many men; changes ``brightness`` in place."""
+    common = brightness["transition zone"] if draw.chance(0.5) else brightness["peripheral zone"]
+    share = draw.uniform(0, 0.9) if draw.chance(0.5) else 0.0
+    for zone in ZONES:
+        brightness[zone] += share * (common - brightness[zone])
 
 
 def sample_gland(draw: Draw) -> Gland:

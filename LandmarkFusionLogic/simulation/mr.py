@@ -13,13 +13,14 @@ from torch import Tensor
 from LandmarkFusionLogic.simulation.anatomy import BACKGROUND, TISSUES, Anatomy
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.fields import blur, texture
+from LandmarkFusionLogic.simulation.gland import blend_zones
 from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement, keep_inside, rigid
 from LandmarkFusionLogic.simulation.shapes import Points
 
 BRIGHTNESS = {
     "visceral fat": (0.4, 0.9), "ischiorectal fat": (0.65, 1.1), "muscle": (0.08, 0.25), "cortex": (0.02, 0.12),
     "bone": (0.15, 0.55), "cartilage": (0.05, 0.5), "perineum": (0.15, 0.5), "levator": (0.08, 0.28),
-    "retropubic fat": (0.45, 1.0), "veins": (0.35, 0.95), "bulb": (0.5, 1.1), "sphincter": (0.1, 0.35),
+    "retropubic fat": (0.2, 1.0), "veins": (0.2, 0.9), "bulb": (0.5, 1.1), "sphincter": (0.1, 0.35),
     "urethra": (0.3, 0.9), "urethral wall": (0.15, 0.6), "bladder wall": (0.1, 0.32), "urine": (0.7, 1.4),
     "rectal wall": (0.18, 0.5), "gas": (0.0, 0.06), "stool": (0.05, 0.5), "gel": (0.6, 1.2),
     "seminal wall": (0.12, 0.35), "seminal vesicle": (0.4, 1.1), "capsule": (0.08, 0.35),
@@ -80,7 +81,7 @@ def place(
     """
     offset = np.array([draw.normal(0, 5), draw.normal(0, 10), draw.normal(0, 9)])
     placement = Placement(rigid(rotation, offset))
-    landmarks = placement.from_anatomy(np.stack(list(anatomy.landmarks().values()), axis=1))
+    landmarks = placement.from_anatomy(np.stack(list(anatomy.landmarks.values()), axis=1))
     margin = 3.0 + acquisition.margin_mm
     # Radiographers plan the slab so that the whole gland is in it.
     slab = max(acquisition.slab, float(np.ptp((acquisition.rotation.T @ landmarks)[2])) + 2 * margin)
@@ -124,6 +125,7 @@ def _tissues(
 ) -> Tensor:
     anything = draw.chance(0.25)
     brightness = {t: draw.uniform(0.0, 1.0) if anything else draw.uniform(*BRIGHTNESS[t]) for t in TISSUES}
+    blend_zones(draw, brightness)
     rough = draw.uniform(0.4, 1.6)
     steps = grid.spacing[::-1]
     grain = 0.6 * texture(draw, grid.shape, steps, 2.2, device) + 0.6 * texture(draw, grid.shape, steps, 7.0, device)

@@ -102,10 +102,10 @@ def patient_rotation(draw: Draw) -> FloatArray:
 
 def rotation_between_scans(draw: Draw) -> FloatArray:
     """(3, 3) rotation from MR to ultrasound, at most 45°: mostly a sagittal tilt, sometimes about any axis."""
-    if draw.chance(0.2):
+    if draw.chance(0.15):
         vector = draw.direction() * draw.uniform(0, 45)
     else:
-        vector = np.array([draw.normal(0, 14), draw.normal(0, 6), draw.normal(0, 7)])
+        vector = np.array([draw.normal(0, 11), draw.normal(0, 5), draw.normal(0, 6)])
     length = float(np.linalg.norm(vector))
     return np.asarray(Rotation.from_rotvec(np.radians(vector * min(1.0, 45 / max(length, 1e-9)))).as_matrix())
 

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 - the name torch's own docume
 from LandmarkFusionLogic.simulation.anatomy import BACKGROUND, TISSUES, Anatomy
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.fields import SmoothField, curve, smooth_field, texture
+from LandmarkFusionLogic.simulation.gland import blend_zones
 from LandmarkFusionLogic.simulation.mr import publish
 from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement, keep_inside, rigid
 from LandmarkFusionLogic.simulation.probe import END_FIRE, SIDE_FIRE, Press, Probe, sample_probe
@@ -85,7 +86,7 @@ def place(
     aside, along = draw.normal(0, 5), draw.normal(0, 8 if probe.kind == SIDE_FIRE else 6)
     surface = anatomy.surface()
     forward = probe.forward
-    landmarks = np.stack(list(anatomy.landmarks().values()), axis=1)
+    landmarks = np.stack(list(anatomy.landmarks.values()), axis=1)
     offset = np.array([aside, 0, 0]) + along * probe.along + forward * (probe.radius + acquisition.gap + 20)
     gap = acquisition.gap
     for attempt in range(10):
@@ -125,7 +126,7 @@ def _grid(anatomy: Anatomy, acquisition: Acquisition, placement: Placement, spac
     middle = (low + high) / 2
     middle[1] = low[1] - acquisition.border + sides[1] / 2
     grid = Grid((k, j, i), (spacing_mm,) * 3, rotation, rotation @ middle)
-    landmarks = placement.from_anatomy(np.stack(list(anatomy.landmarks().values()), axis=1))
+    landmarks = placement.from_anatomy(np.stack(list(anatomy.landmarks.values()), axis=1))
     return Grid(grid.shape, grid.spacing, rotation, grid.centre + keep_inside(landmarks, grid, 2.0))
 
 
@@ -146,9 +147,11 @@ def render(
     echo = _tissues(draw, anatomy, acquisition, points, distance, depth, grid, device)
     echo = echo + _gain(draw, depth, angle, probe) + _shadow(draw, anatomy, points, placement, probe, depth, angle)
     echo = echo + _speckle(draw, probe, depth, angle, sweep, grid, device)
-    grey = (1 + echo / draw.uniform(42, 70)).clamp(0, 1).pow(draw.uniform(0.8, 1.5))
-    floor = draw.uniform(0, 0.04)
     seen = probe.sees(depth, angle, sweep)
+    # The operator sets the gain so that the image is neither black nor white.
+    middle = echo[seen].median()
+    grey = (draw.uniform(0.3, 0.68) + (echo - middle) / draw.uniform(42, 75)).clamp(0, 1).pow(draw.uniform(0.8, 1.4))
+    floor = draw.uniform(0, 0.04)
     image = torch.where(seen, floor + (1 - floor) * grey, torch.zeros_like(grey))
     return publish(image, grid.spacing[::-1], acquisition.blur_mm, 0.5 * acquisition.blur_mm) * 255, distance <= 0
 
@@ -165,6 +168,7 @@ def _tissues(
 ) -> Tensor:
     spread = 6.0 if draw.chance(0.3) else 0.0
     echo = {t: draw.uniform(ECHO_DB[t][0] - spread, ECHO_DB[t][1] + spread) for t in TISSUES}
+    blend_zones(draw, echo)
     steps = grid.spacing[::-1]
     grain = 0.7 * texture(draw, grid.shape, steps, 3.5, device) + 0.7 * texture(draw, grid.shape, steps, 11.0, device)
     rough = draw.uniform(0.8, 3.5)
@@ -187,7 +191,7 @@ def _gain(draw: Draw, depth: Tensor, angle: Tensor, probe: Probe) -> Tensor:
     if draw.chance(0.6):
         near = near * torch.exp(-0.5 * (angle / draw.uniform(0.3, 0.9)).square())
     beams = draw.uniform(0, 3) * curve(draw, angle, -probe.angle, probe.angle, draw.count(4, 9))
-    return gain + near + beams + draw.uniform(-6, 8)
+    return gain + near + beams
 
 
 def _shadow(

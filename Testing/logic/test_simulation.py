@@ -94,7 +94,7 @@ class TestAnatomy:
     @pytest.mark.parametrize("seed", ANATOMIES)
     def test_apex_is_the_lowest_point_of_the_gland(self, seed):
         anatomy = sample_anatomy(Draw(seed, "anatomy"))
-        apex = anatomy.landmarks()[APEX]
+        apex = anatomy.landmarks[APEX]
         xyz, inside = _gland_of(anatomy)
         assert abs(_distance_at(anatomy, apex)) < 0.1
         assert apex[2] == pytest.approx(xyz[2][inside].min(), abs=3.0)
@@ -102,7 +102,7 @@ class TestAnatomy:
     @pytest.mark.parametrize("seed", ANATOMIES)
     def test_bladder_neck_is_the_orifice_at_the_base(self, seed):
         anatomy = sample_anatomy(Draw(seed, "anatomy"))
-        gland, neck = anatomy.gland, anatomy.landmarks()[BLADDER_NECK]
+        gland, neck = anatomy.gland, anatomy.landmarks[BLADDER_NECK]
         xyz, inside = _gland_of(anatomy)
         assert neck[2] > xyz[2][inside].mean()
         # On the surface of the gland's body: where a median lobe rises, the orifice lies in front of it.
