@@ -32,7 +32,8 @@ def available() -> tuple[bool, str]:
     for module, package in (("slicer_core", "slicer-core"), ("PySide6", "PySide6-Essentials")):
         if importlib.util.find_spec(module) is None:
             return False, f"the Python package {package} is not installed (pip install {package})"
-    if sys.version_info < (3, 12) and importlib.metadata.version("PySide6-Essentials") >= "6.12":
+    pyside = importlib.metadata.version("PySide6-Essentials")
+    if sys.version_info < (3, 12) and tuple(map(int, pyside.split(".")[:2])) >= (6, 12):
         # Its objects that live for ever do so only from Python 3.12 on: None loses a reference with every slot called.
         return False, "PySide6 6.12 crashes before Python 3.12 (pip install 'PySide6-Essentials<6.12')"
     probe = subprocess.run(

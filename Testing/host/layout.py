@@ -61,6 +61,7 @@ class qSlicerLayoutManager(StandIn, QtCore.QObject):
             self._frame.deleteLater()
         self._frame = self._arranged(ElementTree.fromstring(description))
         self._viewport.layout().addWidget(self._frame)
+        self._frame.show()
         self.layoutChanged.emit(self.layout)
 
     def _arranged(self, element: ElementTree.Element) -> QtWidgets.QWidget:

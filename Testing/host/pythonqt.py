@@ -223,11 +223,13 @@ def _of_fixed_arity(call: Callable[..., Any], count: int) -> Callable[..., Any]:
     )[count]
 
 
-def connect(obj: QObject, signature: str, *arguments: Any) -> bool:
+def connect(obj: QObject, signature: Any, *arguments: Any) -> Any:
     """``obj.connect("signal(type)", callable)`` or ``obj.connect("signal(type)", receiver, "slot(type)")``.
 
     The callable gets as many of the signal's arguments as it can take. Raises RuntimeError for an unknown signal.
     """
+    if not isinstance(signature, str):  # PySide6 itself, for QTimer.singleShot
+        return _plain_get(obj, "connect")(signature, *arguments)
     signal, normal, count = _signal(obj, signature)
     slot = _slot(arguments)
     limit = _accepted_arguments(slot)

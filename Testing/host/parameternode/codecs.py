@@ -284,7 +284,7 @@ class UnionCodec(Codec):
     def _index_for(self, value: Any) -> int:
         refusal: Exception | None = None
         for index, (type_, codec) in enumerate(self._choices):
-            if value is None and type_ is not type(None):
+            if (value is None) != (type_ is type(None)):
                 continue
             try:
                 codec.validate(value)
