@@ -1,0 +1,1 @@
+"""Finding the three landmarks: preprocessing, network, training on simulated cases, detection."""

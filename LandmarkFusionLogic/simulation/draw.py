@@ -18,8 +18,8 @@ class Draw:
     """
 
     def __init__(self, seed: int, stream: str) -> None:
-        state = np.random.SeedSequence([seed, zlib.crc32(stream.encode())]).generate_state(1, dtype=np.uint64)
-        self._generator = torch.Generator("cpu").manual_seed(int(state[0] >> np.uint64(1)))
+        self._sequence = np.random.SeedSequence([seed, zlib.crc32(stream.encode())])
+        self._generator = _generator(self._sequence)
 
     def uniform(self, low: float, high: float) -> float:
         """A number between ``low`` and ``high``."""
@@ -44,5 +44,15 @@ class Draw:
         return vector / np.linalg.norm(vector)
 
     def noise(self, shape: tuple[int, ...], device: torch.device | str) -> Tensor:
-        """Standard normal noise of ``shape``, float32, on ``device``."""
-        return torch.randn(shape, generator=self._generator, dtype=torch.float32).to(device)
+        """Standard normal noise of ``shape``, float32, on ``device``.
+
+        Each call has a sequence of its own: how many values one takes, which depends on the resolution, changes nothing
+        that is drawn later.
+        """
+        own = _generator(self._sequence.spawn(1)[0])
+        return torch.randn(shape, generator=own, dtype=torch.float32).to(device)
+
+
+def _generator(sequence: np.random.SeedSequence) -> torch.Generator:
+    state = sequence.generate_state(1, dtype=np.uint64)
+    return torch.Generator("cpu").manual_seed(int(state[0] >> np.uint64(1)))
