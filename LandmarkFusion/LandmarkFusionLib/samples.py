@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import time
 from typing import Any
 
 import slicer
@@ -50,6 +51,7 @@ def make(seed: int = SEED) -> list[Any]:
         )
         while not outcome:
             slicer.app.processEvents()
+            time.sleep(0.01)
         if isinstance(outcome[0], Exception):
             raise outcome[0]
         case = outcome[0]["out"]
