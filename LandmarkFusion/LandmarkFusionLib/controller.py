@@ -330,7 +330,10 @@ class Controller(VTKObservationMixin):
                 self.parameters.mrToUs = transforms.create(mr, us)
             self._watch()  # Fits again, into the new node.
             return
-        transforms.apply(self.transform() if self.parameters.applied else None, mr, self.landmarkList("mr"))
+        over = self.transform() if self.parameters.applied else None
+        if transforms.apply(over, mr, self.landmarkList("mr")):
+            # Laid over the ultrasound, both lists would write the same names in the same places.
+            landmarks.show_labels(self.landmarkList("mr"), over is None)
         if not self._busy:
             self.tell()
 

@@ -68,6 +68,8 @@ class Engine:
         self._count = 0
         self._cancelled = False
         self._buffer = b""
+        self.logged = 0
+        """How many lines have been logged: tells whether `log` has anything new."""
         self._log = collections.deque(maxlen=LOG_LINES)
         self._stallMilliseconds = int(1000 * stallSeconds)
         self._startMilliseconds = int(1000 * startSeconds)
@@ -211,7 +213,8 @@ class Engine:
 
     def _onErrorOutput(self, process: Any) -> None:
         text = process.readAllStandardError().data().decode("utf-8", "replace")
-        self._log.extend(line for line in text.split("\n") if line)
+        for line in filter(None, text.split("\n")):
+            self._append(line)
 
     def _onError(self, process: Any) -> None:
         # A process that ends is told by _onFinished; only one that never started is not.
@@ -268,7 +271,11 @@ class Engine:
         self._ending.stop()
 
     def _note(self, text: str) -> None:
-        self._log.append(f"[panel] {text}")
+        self._append(f"[panel] {text}")
+
+    def _append(self, line: str) -> None:
+        self._log.append(line)
+        self.logged += 1
 
 
 def _environment() -> Any:

@@ -35,7 +35,7 @@ UNMOVED_MM = 1e-3
 """A detected point nearer than this to where it was detected has not been moved."""
 
 # Told apart by form and by color; neither is red, green or yellow, which mark the slice views.
-_LOOKS = {"mr": ((1.0, 0.6, 0.1), "Diamond2D"), "us": ((0.2, 0.75, 1.0), "CrossDot2D")}
+_LOOKS = {"mr": ((1.0, 0.6, 0.1), "Diamond2D"), "us": ((0.2, 0.75, 1.0), "ThickCross2D")}
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,12 @@ def remove(node: Node, name: str) -> None:
 def set_locked(node: Node, point_id: str, locked: bool) -> None:
     """Guard a point against being moved, or release it."""
     node.SetNthControlPointLocked(node.GetNthControlPointIndexByID(point_id), locked)
+
+
+def show_labels(node: Node, shown: bool) -> None:
+    """Write the names beside the points, or not."""
+    if node is not None and node.GetDisplayNode() is not None:
+        node.GetDisplayNode().SetPointLabelsVisibility(shown)
 
 
 def world_position(node: Node, point_id: str) -> FloatArray:

@@ -107,6 +107,7 @@ def _fill(
         lists[modality] = landmarks.create(volume, modality)
         landmarks.write(lists[modality], points)
     transforms.apply(transform, mr_node, lists["mr"])
+    landmarks.show_labels(lists["mr"], False)  # The same names in the same places as those of the US.
     _add_views(scene)
     views.show(scene, background=us_node, foreground=mr_node, opacity=0.5)
     views.centre(scene, np.mean([point.position for point in us_landmarks], axis=0) if us_landmarks else us.centre)

@@ -64,11 +64,12 @@ def set_matrix(node: Node, mr_to_us: FloatArray) -> None:
     node.SetMatrixTransformToParent(to_matrix(mr_to_us))
 
 
-def apply(node: Node, *moved: Node) -> None:
+def apply(node: Node, *moved: Node) -> bool:
     """Put the nodes under the transform ``node``, or with None out of our transform; None among them is passed over.
 
-    A node under a transform which is not ours stays where it is.
+    A node under a transform which is not ours stays where it is. Returns whether any was moved.
     """
+    changed = False
     for each in moved:
         if each is None:
             continue
@@ -76,6 +77,8 @@ def apply(node: Node, *moved: Node) -> None:
         if parent is node or (parent is not None and not is_ours(parent)):
             continue
         each.SetAndObserveTransformNodeID(node.GetID() if node is not None else None)
+        changed = True
+    return changed
 
 
 def to_array(matrix: vtk.vtkMatrix4x4) -> FloatArray:

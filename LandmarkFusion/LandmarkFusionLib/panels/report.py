@@ -20,6 +20,7 @@ class ReportPanel:
         self._controller = controller
         self._folder = ""
         self._log = ""
+        self._logged = 0
         ui.exportPath.filters = DIRECTORIES
         ui.exportPath.currentPathChanged.connect(self._onFolder)
         ui.exportButton.clicked.connect(lambda: controller.export(self._folder))
@@ -37,13 +38,13 @@ class ReportPanel:
             missing,
             _("Write mr-to-us.h5, both landmark lists (.mrk.json) and report.json into the folder."),
         )
-        log = self._controller.engine.log()
-        if log != self._log:
-            self._log = log
-            self._ui.logText.setPlainText(log)
+        if self._controller.engine.logged != self._logged:
+            self._logged = self._controller.engine.logged
+            self._log = self._controller.engine.log()
+            self._ui.logText.setPlainText(self._log)
         setEnabled(
             self._ui.copyLogButton,
-            "" if log else _("The worker has not run yet."),
+            "" if self._log else _("The worker has not run yet."),
             _("Copy what the worker process wrote, for a bug report."),
         )
 
