@@ -33,7 +33,7 @@ def export_run(run: Path, model: Path, version: str) -> dict[str, Any]:
     checkpoint = run / CHECKPOINT
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(
             f"“{run}” holds no finished training; give the folder that training was told to use."
         ) from error

@@ -105,7 +105,8 @@ def scale_intensities(values: Float32Array, inside: npt.NDArray[np.bool_], setti
         raise InputError("The volume contains values that are not numbers; export it again from its source.")
     lowest, highest = float(seen.min()), float(np.percentile(seen, 99.9))
     foreground = seen[seen > lowest + settings.background_fraction * (highest - lowest)]
-    if highest <= lowest or foreground.size < 8:
+    # Low-pass filtering leaves rounding errors on a constant.
+    if highest - lowest <= 1e-5 * max(abs(lowest), abs(highest)) or foreground.size < 8:
         raise InputError("The volume shows nothing but one grey value; choose another volume.")
     low, high = np.percentile(foreground, settings.percentiles)
     scaled = np.clip((values - low) / max(high - low, 1e-6 * max(abs(high), 1e-6)), 0.0, 1.2) * 2 - 1

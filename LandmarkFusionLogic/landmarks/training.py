@@ -74,6 +74,10 @@ class Trainer:
     """A network in training: `step` learns from one batch, `save` and `load` keep and restore all that matters."""
 
     def __init__(self, config: TrainingConfig, device: str = "cpu") -> None:
+        if config.modality not in GRIDS:
+            raise InputError(f"The modality is “{config.modality}”; give mr or us.")
+        if config.first_seed not in TRAINING:
+            raise InputError(f"Training seeds begin at {TRAINING.start}, so that no test case is trained on.")
         self.config = config
         self.device = torch.device(device)
         torch.manual_seed(config.first_seed % 2**31)
@@ -223,10 +227,8 @@ def train(
 
     Writes a checkpoint every two minutes and, with each evaluation, a line to ``out/scores.jsonl``.
     """
-    if config.modality not in GRIDS:
-        raise InputError(f"The modality is “{config.modality}”; give mr or us.")
-    out.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, device)
+    out.mkdir(parents=True, exist_ok=True)
     if (out / CHECKPOINT).exists():
         trainer.load(out / CHECKPOINT)
         log(f"continuing after {trainer.steps} steps")

@@ -1,0 +1,275 @@
+"""Losses, examples, and a training that learns, resumes and exports."""
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from LandmarkFusionLogic import assets
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.landmarks.bundle import load_bundle
+from LandmarkFusionLogic.landmarks.export import export_run
+from LandmarkFusionLogic.landmarks.losses import (
+    LossWeights,
+    coordinate_loss,
+    distance_map_loss,
+    mask_loss,
+    target_loss,
+    total_loss,
+    variance_loss,
+)
+from LandmarkFusionLogic.landmarks.network import LandmarkOutput
+from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, TrainingConfig, evaluate, train
+from LandmarkFusionLogic.landmarks.trainingdata import (
+    GRIDS,
+    Example,
+    development_examples,
+    make_example,
+    mean_position_errors,
+    posterior_of_mask,
+    radial_errors,
+    simulated_example,
+)
+from LandmarkFusionLogic.points import APEX, BLADDER_NECK
+from LandmarkFusionLogic.simulation.seeds import TEST, TRAINING
+from LandmarkFusionLogic.volume import Volume
+
+TINY = TrainingConfig(
+    "mr",
+    network={"landmarks": 3, "widths": [4, 8, 8]},
+    grid=InputGrid(7.5, (16, 16, 16)),
+    replay_after=1,
+    render_spacing_mm=6.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def _two_voxels(a, b, share):
+    """(1, 1, 4, 4, 4) heatmap with ``share`` at voxel a and the rest at voxel b."""
+    heatmaps = torch.zeros(1, 1, 4, 4, 4)
+    heatmaps[(0, 0, *a)] = share
+    heatmaps[(0, 0, *b)] = 1 - share
+    return heatmaps
+
+
+class TestLosses:
+    def test_coordinate_loss_is_the_sum_of_l1_and_l2_in_mm(self):
+        loss = coordinate_loss(torch.tensor([[[1.0, 2.0, 2.0]]]), torch.zeros(1, 1, 3), spacing_mm=3.0, l2=0.5)
+        assert loss.item() == pytest.approx(3 * 5 + 0.5 * 3 * 3)
+
+    def test_coordinate_loss_has_a_slope_at_the_truth(self):
+        predicted = torch.zeros(1, 1, 3, requires_grad=True)
+        coordinate_loss(predicted, torch.zeros(1, 1, 3), 3.0).sum().backward()
+        assert torch.isfinite(predicted.grad).all()
+
+    def test_distance_map_loss_is_the_expected_distance(self):
+        heatmaps = _two_voxels((0, 0, 0), (0, 3, 0), 0.25)
+        loss = distance_map_loss(heatmaps, torch.tensor([[[0.0, 0.0, 0.0]]]), spacing_mm=2.0)
+        assert loss.item() == pytest.approx(0.75 * 3 * 2)
+
+    def test_variance_loss_is_the_heatmaps_own_spread(self):
+        loss = variance_loss(_two_voxels((0, 0, 0), (0, 0, 2), 0.5), spacing_mm=3.0)
+        assert loss.item() == pytest.approx(1.0 * 9)
+
+    def test_target_loss_is_least_for_the_target(self):
+        true = torch.tensor([[[1.0, 2.0, 1.5]]])
+        k, j, i = torch.meshgrid(*(torch.arange(4.0),) * 3, indexing="ij")
+        square = (k - 1) ** 2 + (j - 2) ** 2 + (i - 1.5) ** 2
+        same = torch.softmax(-0.5 * square.flatten() / 1.2**2, 0)
+        entropy = -(same * same.log()).sum()
+        assert target_loss(same.view(1, 1, 4, 4, 4), true, 1.2).item() == pytest.approx(entropy.item(), rel=1e-5)
+        assert target_loss(torch.full((1, 1, 4, 4, 4), 1 / 64), true, 1.2).item() > entropy.item()
+
+    def test_mask_loss_by_hand(self):
+        gland = torch.zeros(1, 1, 2, 2, 2)
+        gland[..., 0] = 1
+        loss = mask_loss(torch.zeros_like(gland), gland)
+        # Everything is 0.5: cross entropy log 2, soft Dice (2 * 2 + 1) / (4 + 4 + 1).
+        assert loss.item() == pytest.approx(np.log(2) + 1 - 5 / 9)
+
+    def test_invisible_landmarks_do_not_count(self):
+        heatmaps = torch.cat([_two_voxels((0, 0, 0), (0, 3, 0), 0.25), _two_voxels((3, 3, 3), (0, 0, 0), 0.5)], dim=1)
+        output = LandmarkOutput(heatmaps, torch.zeros(1, 1, 4, 4, 4))
+        gland = torch.zeros(1, 1, 4, 4, 4)
+        weights = LossWeights(l2=1.0, distance=0.1, variance=0.0, mask=0.0, target=0.0)
+        truth = torch.zeros(1, 2, 3)
+        one = total_loss(output, truth, torch.tensor([[1.0, 0.0]]), gland, 2.0, weights)
+        error = 0.75 * 3 * 2
+        assert one.item() == pytest.approx(2 * error + 0.1 * error, rel=1e-4)
+
+
+class TestExamples:
+    def test_image_mask_and_landmark_share_one_grid(self):
+        grid = InputGrid(2.0, (20, 20, 20))
+        k, j, i = np.meshgrid(*(np.arange(40.0),) * 3, indexing="ij")
+        ball = ((k - 22) ** 2 + (j - 15) ** 2 + (i - 24) ** 2 <= 36).astype(np.float32)
+        affine = np.diag([1.0, 1.0, 1.0, 1.0])
+        centre = np.array([24.0, 15.0, 22.0])
+        example = make_example(
+            Volume(ball * 100 + k.astype(np.float32), affine),
+            Volume(ball, affine),
+            {APEX: centre},
+            grid,
+            Preprocessing(),
+        )
+        assert example.visible.tolist() == [1, 0, 0]
+        middle = np.argwhere(example.gland > 0.5).mean(axis=0)
+        assert middle == pytest.approx(example.landmarks[0], abs=0.3)
+        bright = np.argwhere(example.image > 0.9).mean(axis=0)
+        assert bright == pytest.approx(example.landmarks[0], abs=0.6)
+
+    def test_a_landmark_outside_of_the_grid_does_not_count(self):
+        grid = InputGrid(2.0, (20, 20, 20))
+        volume = Volume(np.random.default_rng(0).random((40, 40, 40), dtype=np.float32), np.eye(4))
+        example = make_example(volume, volume, {APEX: np.array([60.0, 20.0, 20.0])}, grid, Preprocessing())
+        assert example.visible.sum() == 0
+
+    def test_mirroring_twice_changes_nothing_and_once_swaps_left_and_right(self):
+        example = simulated_example(TRAINING.start, "us", GRIDS["us"], Preprocessing())
+        mirrored = example.mirrored()
+        assert np.array_equal(mirrored.mirrored().image, example.image)
+        assert np.array_equal(mirrored.image[:, :, 0], example.image[:, :, -1])
+        assert mirrored.landmarks[:, 2] == pytest.approx(31 - example.landmarks[:, 2])
+        assert np.array_equal(mirrored.landmarks[:, :2], example.landmarks[:, :2])
+
+    def test_posterior_point_of_a_box(self):
+        mask = np.zeros((20, 20, 20), dtype=np.uint8)
+        mask[5:15, 4:12, 6:13] = 1
+        affine = np.diag([2.0, 2.0, 2.0, 1.0])
+        # Middle of i 6..12 and k 5..14; lower face of j = 4.
+        assert posterior_of_mask(Volume(mask, affine)) == pytest.approx([18.0, 7.0, 19.0])
+
+    def test_errors_of_prediction_and_of_the_mean_position(self):
+        def at(k, visible=1.0):
+            landmarks = np.zeros((3, 3), dtype=np.float32)
+            landmarks[0, 0] = k
+            return Example(np.zeros(1), np.zeros(1), landmarks, np.array([visible, 0, 0], dtype=np.float32))
+
+        examples = [at(0), at(2), at(7), at(100, visible=0.0)]
+        errors = radial_errors(np.zeros((4, 3, 3), dtype=np.float32), examples, 3.0)
+        assert errors[:3, 0].tolist() == [0, 6, 21]
+        assert np.isnan(errors[3, 0])
+        assert np.isnan(errors[:, 1:]).all()
+        # Leave-one-out means 4.5, 3.5, 1.
+        assert mean_position_errors(examples, 3.0)[:3, 0].tolist() == [13.5, 4.5, 18.0]
+
+
+class TestTrainer:
+    def test_learns_a_batch(self):
+        trainer = Trainer(TINY)
+        batch = trainer.examples()
+        losses = [trainer.step(batch) for _ in range(25)]
+        assert np.mean(losses[-3:]) < 0.7 * losses[0]
+
+    def test_a_resumed_run_equals_an_unbroken_one(self, tmp_path):
+        unbroken = Trainer(TINY)
+        for _ in range(5):
+            unbroken.step()
+        first = Trainer(TINY)
+        for _ in range(3):
+            first.step()
+        first.save(tmp_path / "c.pt")
+        second = Trainer(TINY)
+        second.load(tmp_path / "c.pt")
+        for _ in range(2):
+            second.step()
+        assert second.steps == 5
+        for part in ("network", "averaged"):
+            theirs = getattr(unbroken, part).state_dict()
+            for name, value in getattr(second, part).state_dict().items():
+                assert torch.equal(value, theirs[name]), f"{part}.{name}"
+
+    def test_every_step_brings_new_seeds_and_old_ones_mirrored(self):
+        trainer = Trainer(TINY)
+        names = []
+        for _ in range(3):
+            examples = trainer.examples()
+            names.append([example.name.removeprefix("seed ") for example in examples])
+            trainer.step(examples)
+        start = TRAINING.start
+        assert names[0] == [f"{start}", f"{start + 1}"]
+        assert names[1] == [f"{start + 2}", f"{start + 3}", f"{start} mirrored", f"{start + 1} mirrored"]
+        assert names[2][2:] == [f"{start + 2} mirrored", f"{start + 3} mirrored"]
+
+    def test_seeds_of_tests_are_never_trained_on(self):
+        with pytest.raises(InputError, match="seeds"):
+            Trainer(replace(TINY, first_seed=TEST.start))
+
+    def test_an_unknown_modality_is_refused_and_writes_nothing(self, tmp_path):
+        with pytest.raises(InputError, match="mr or us"):
+            train(replace(TINY, modality="ct"), tmp_path / "run", minutes=0.01)
+        assert not (tmp_path / "run").exists()
+
+    def test_a_run_is_logged_goes_on_and_exports(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("LANDMARKFUSION_DATA", raising=False)
+        lines: list[str] = []
+        run, model = tmp_path / "run", tmp_path / "mr-tiny"
+        train(TINY, run, minutes=0.01, log=lines.append, validation_cases=2)
+        trainer = train(TINY, run, minutes=0.01, log=lines.append, validation_cases=2)
+        assert any(line.startswith("continuing after") for line in lines)
+        record = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])
+        assert record["steps"] == trainer.steps
+        assert record["simulated"]["mre"] > 0
+        metadata = export_run(run, model, "9.9.9")
+        assert metadata["training"]["cases"] == trainer.steps * TINY.batch
+        bundle = load_bundle(model)
+        assert bundle.title == "mr-tiny 9.9.9"
+        assert bundle.grid == TINY.grid
+        assert bundle.preprocessing == TINY.preprocessing
+        for name, value in bundle.network.state_dict().items():
+            assert torch.equal(value, trainer.averaged.state_dict()[name])
+
+    @pytest.mark.parametrize("content", [None, b"torn"])
+    def test_a_run_without_a_whole_checkpoint_is_not_exported(self, tmp_path, content):
+        if content is not None:
+            (tmp_path / CHECKPOINT).write_bytes(content)
+        with pytest.raises(InputError, match="no finished training"):
+            export_run(tmp_path, tmp_path / "model", "1.0.0")
+        assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("modality", ["mr", "us"])
+def test_the_shipped_network_beats_the_mean_position_threefold_on_unseen_cases(modality):
+    bundle = load_bundle(assets.path("models", f"{modality}-landmarks"))
+    assert max(bundle.metadata["training"]["seeds"]) < TRAINING.stop
+    assert min(bundle.metadata["training"]["seeds"]) >= TRAINING.start
+    examples = [simulated_example(seed, modality, bundle.grid, bundle.preprocessing) for seed in TEST[:60]]
+    scores = evaluate(bundle.network, examples, bundle.grid.spacing_mm)
+    assert scores.mre <= scores.baseline_mre / 3
+    assert scores.dice > 0.7
+
+
+@pytest.mark.data
+@pytest.mark.skipif(
+    "LANDMARKFUSION_DATA" not in os.environ, reason="LANDMARKFUSION_DATA does not name the real images"
+)
+class TestDevelopmentCases:
+    @pytest.mark.parametrize("modality", ["mr", "us"])
+    def test_only_the_development_third_is_read(self, modality):
+        data = Path(os.environ["LANDMARKFUSION_DATA"])
+        examples = development_examples(data, modality, GRIDS[modality], Preprocessing())
+        assert [int(example.name.removeprefix("case")) % 3 for example in examples] == [0] * 9
+        assert sum(example.visible[0] for example in examples) == 6
+        for example in examples:
+            assert example.gland.sum() > 300
+            assert BLADDER_NECK not in example.name
+
+    def test_the_shipped_mr_network_finds_real_glands(self):
+        bundle = load_bundle(assets.path("models", "mr-landmarks"))
+        data = Path(os.environ["LANDMARKFUSION_DATA"])
+        examples = development_examples(data, "mr", bundle.grid, bundle.preprocessing)
+        scores = evaluate(bundle.network, examples, bundle.grid.spacing_mm)
+        assert scores.mre < scores.baseline_mre
+        assert scores.dice > 0.6
