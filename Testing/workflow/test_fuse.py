@@ -10,7 +10,7 @@ import samples
 from scipy.ndimage import gaussian_filter
 
 from LandmarkFusionLogic import NOTICE, imageio, orientation
-from LandmarkFusionLogic.jobs import FuseRequest, VolumeSource, fuse
+from LandmarkFusionLogic.jobs import FuseRequest, SimulateRequest, VolumeSource, fuse, simulate
 from LandmarkFusionLogic.markupsfile import read_landmarks, write_landmarks
 from LandmarkFusionLogic.points import Landmark
 from LandmarkFusionLogic.rigid.fit import apply
@@ -199,3 +199,25 @@ def test_results_are_repeated_over_older_ones(case):
     second, out = _fuse(case)
     assert second.mr_to_us == first.mr_to_us
     assert set(os.listdir(out)) == set(second.files)
+
+
+@pytest.mark.slow
+def test_a_simulated_case_goes_all_the_way(tmp_path):
+    """What ``make demo`` does: simulate, detect in both images, fit, write; then the truth is asked."""
+    made = simulate(SimulateRequest(11, str(tmp_path / "case")), lambda *_: None)
+    assert set(made.files) >= {"mr.nrrd", "us.nrrd", "mr-landmarks.mrk.json", "us-landmarks.mrk.json", "mr-to-us.h5"}
+    case = tmp_path / "case"
+    truth = {side: read_landmarks(case / f"{side}-landmarks.mrk.json") for side in ("mr", "us")}
+    request = FuseRequest(
+        VolumeSource(str(case / "mr.nrrd")), VolumeSource(str(case / "us.nrrd")), str(tmp_path / "out"), device="cpu"
+    )
+    result = fuse(request, lambda *_: None)
+    assert set(os.listdir(tmp_path / "out")) == set(result.files)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    for side in ("mr", "us"):
+        found = read_landmarks(tmp_path / "out" / f"{side}-landmarks.mrk.json")
+        errors = [np.linalg.norm(a.position - b.position) for a, b in zip(found, truth[side], strict=True)]
+        assert max(errors) < 30
+        assert report["models"][side].startswith(f"{side}-landmarks ")
+        assert report["devices"][side] == "CPU"
+        assert all(point["spread_mm"] > 0 for point in report["landmarks"][side])
