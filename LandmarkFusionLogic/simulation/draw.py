@@ -46,8 +46,8 @@ class Draw:
     def noise(self, shape: tuple[int, ...], device: torch.device | str) -> Tensor:
         """Standard normal noise of ``shape``, float32, on ``device``.
 
-        Each call has a sequence of its own: how many values one takes, which depends on the resolution, changes nothing
-        that is drawn later.
+        Each call has a sequence of its own: how many values one takes, which depends on the resolution, changes
+        nothing that is drawn later.
         """
         own = _generator(self._sequence.spawn(1)[0])
         return torch.randn(shape, generator=own, dtype=torch.float32).to(device)

@@ -29,7 +29,7 @@ ECHO_DB = {
     "bone": (-45, -20), "cartilage": (-40, -20), "perineum": (-30, -16), "levator": (-34, -18),
     "retropubic fat": (-26, -8), "veins": (-40, -16), "bulb": (-34, -20), "sphincter": (-34, -18),
     "urethra": (-46, -20), "urethral wall": (-36, -16), "bladder wall": (-24, -10), "urine": (-60, -28),
-    "rectal wall": (-22, -4), "gas": (-20, 0), "stool": (-30, -10), "gel": (-60, -40),
+    "rectal wall": (-26, -6), "gas": (-20, 0), "stool": (-30, -10), "gel": (-60, -40),
     "seminal wall": (-26, -12), "seminal vesicle": (-40, -24), "capsule": (-18, -4),
     "peripheral zone": (-26, -8), "pseudocapsule": (-34, -14), "transition zone": (-34, -10),
     "fibromuscular stroma": (-38, -22), "nodule": (-36, -16), "lesion": (-38, -22), "cyst": (-60, -40),
@@ -65,11 +65,11 @@ def sample_acquisition(draw: Draw) -> Acquisition:
         fade=fade,
         width=draw.uniform(18, 40),
         wobble=smooth_field(draw, draw.uniform(0, 2.0), (50, 130)),
-        gap=draw.uniform(2, 13),
+        gap=draw.uniform(1, 9),
         aligned=draw.chance(0.5),
         border=draw.uniform(0, 8),
         largest=(draw.uniform(85, 120), draw.uniform(62, 100), draw.uniform(60, 92)),
-        blur_mm=draw.uniform(1.0, 4.5) if draw.chance(0.55) else 0.0,
+        blur_mm=draw.uniform(1.0, 4.0) if draw.chance(0.5) else 0.0,
     )
 
 
@@ -169,6 +169,9 @@ def _tissues(
     spread = 6.0 if draw.chance(0.3) else 0.0
     echo = {t: draw.uniform(ECHO_DB[t][0] - spread, ECHO_DB[t][1] + spread) for t in TISSUES}
     blend_zones(draw, echo)
+    # What shows a gland is that fat around it is brighter than it is, seldom darker.
+    gland = 0.5 * (echo["peripheral zone"] + echo["transition zone"])
+    echo[BACKGROUND] = gland + (draw.uniform(3, 14) if draw.chance(0.75) else -draw.uniform(3, 10))
     steps = grid.spacing[::-1]
     grain = 0.7 * texture(draw, grid.shape, steps, 3.5, device) + 0.7 * texture(draw, grid.shape, steps, 11.0, device)
     rough = draw.uniform(0.8, 3.5)
@@ -185,7 +188,7 @@ def _gain(draw: Draw, depth: Tensor, angle: Tensor, probe: Probe) -> Tensor:
     inside = depth.clamp_min(0)
     slope = draw.uniform(-0.85, 0.05)
     gain = slope * (inside - 20) + draw.uniform(0, 4) * curve(draw, inside, 0, 85, 6)
-    near = draw.uniform(0, 18) * torch.exp(
+    near = draw.uniform(0, 14) * torch.exp(
         -((inside - draw.uniform(0, 8)).clamp_min(0) / draw.uniform(6, 26)).square()
     )
     if draw.chance(0.6):
