@@ -178,6 +178,7 @@ def detect(request: DetectRequest, report: Report) -> DetectResult:
     name = MODALITIES[request.modality]
     report(0.0, f"Reading the {name} volume")
     volume = load(request.volume, f"{name} volume")
+    swapped = _swap_warnings(volume, request.modality)
     found = detect_landmarks(volume, request.modality, request.device, request.model, report)
     report(1.0, f"Found the landmarks of the {name}")
     return DetectResult(
@@ -186,7 +187,7 @@ def detect(request: DetectRequest, report: Report) -> DetectResult:
         model=found.model,
         device=found.device,
         seconds=time.perf_counter() - started,
-        warnings=list(found.warnings),
+        warnings=[*swapped, *found.warnings],
     )
 
 
@@ -274,14 +275,23 @@ def _side(modality: str, volume: Volume, markups: str | None, turn: FloatArray, 
     from LandmarkFusionLogic.markupsfile import read_landmarks
 
     name = MODALITIES[modality]
+    swapped = _swap_warnings(volume, modality)
     if markups is not None:
         given = read_landmarks(markups, f"{name} landmarks")
         # The file lies on the volume as it is stored: a flip takes its points along.
-        return Side(volume, [replace(point, position=apply(turn, point.position)) for point in given])
+        moved = [replace(point, position=apply(turn, point.position)) for point in given]
+        return Side(volume, moved, warnings=tuple(swapped))
     from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 
     found = detect_landmarks(volume, modality, device, None, report)
-    return Side(volume, list(found.landmarks), found.model, found.device, tuple(found.warnings))
+    return Side(volume, list(found.landmarks), found.model, found.device, (*swapped, *found.warnings))
+
+
+def _swap_warnings(volume: Volume, modality: str) -> list[str]:
+    from LandmarkFusionLogic.landmarks.modality import swap_warning
+
+    warning = swap_warning(volume, modality)
+    return [] if warning is None else [warning]
 
 
 JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {

@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import samples
 
@@ -14,6 +15,7 @@ from LandmarkFusionLogic.jobs import (
     FuseRequest,
     LandmarkRecord,
     VolumeSource,
+    detect,
     from_json,
     landmark,
     load,
@@ -109,3 +111,19 @@ def test_an_ending_process_removes_what_it_had_begun(tmp_path):
         assert os.listdir(tmp_path) == []
         raise FileNotFoundError
     assert os.listdir(tmp_path) == []
+
+
+def test_detect_warns_of_the_other_modality(tmp_path):
+    """Simulated images, seen by the shipped classifier; the network is one that knows nothing."""
+    from LandmarkFusionLogic.simulation.case import simulate_image
+
+    for modality, other in (("mr", "us"), ("us", "mr")):
+        image = simulate_image(12, modality, 2.5).image
+        np.save(tmp_path / "a.npy", np.asarray(image.array))
+        source = VolumeSource(str(tmp_path / "a.npy"), image.ijk_to_ras.tolist())
+        for name, swapped in ((modality, False), (other, True)):
+            bundle = samples.untrained_bundle(tmp_path / f"{modality}-{name}", name)
+            result = detect(DetectRequest(source, name, "cpu", str(bundle)), lambda *_: None)
+            assert any("not swapped" in text for text in result.warnings) == swapped
+    with pytest.raises(InputError, match="no modality “ct”"):
+        detect(DetectRequest(source, "ct"), lambda *_: None)

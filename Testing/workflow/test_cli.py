@@ -83,7 +83,7 @@ def test_fuse_with_landmarks_of_ones_own(case):
     assert "[100%] Done" in done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     assert (case / "out" / "report.json").exists()
-    assert "Warning" not in done.stderr
+    assert "not confirmed" not in done.stderr
 
 
 def test_detect_writes_landmarks(case, tmp_path):

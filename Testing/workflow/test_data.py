@@ -70,6 +70,14 @@ def test_every_prostate_mr_goes_through_fuse(tmp_path, name):
     assert "ProstateX" not in text
 
 
+def test_a_swapped_pair_is_warned_of_and_a_right_one_is_not(tmp_path):
+    folder = FOLDER / "mrus-27" / CASES[0]
+    right = _fuse(folder / "mr.nrrd", folder / "us.nrrd", tmp_path / "right")
+    assert not any("swapped" in text for text in right.warnings)
+    wrong = _fuse(folder / "us.nrrd", folder / "mr.nrrd", tmp_path / "wrong")
+    assert sum("are not swapped" in text for text in wrong.warnings) == 2
+
+
 def test_dicom_and_nifti_of_one_patient_give_the_same_landmarks(tmp_path):
     us = FOLDER / "mrus-27" / CASES[0] / "us.nrrd"
     found = []

@@ -221,3 +221,14 @@ def test_a_simulated_case_goes_all_the_way(tmp_path):
         assert report["models"][side].startswith(f"{side}-landmarks ")
         assert report["devices"][side] == "CPU"
         assert all(point["spread_mm"] > 0 for point in report["landmarks"][side])
+    assert not any("swapped" in text for text in result.warnings)
+    swapped = FuseRequest(
+        VolumeSource(str(case / "us.nrrd")),
+        VolumeSource(str(case / "mr.nrrd")),
+        str(tmp_path / "swapped"),
+        str(case / "us-landmarks.mrk.json"),
+        str(case / "mr-landmarks.mrk.json"),
+    )
+    warnings = fuse(swapped, lambda *_: None).warnings
+    assert "The volume given as MR looks like ultrasound; check that MR and ultrasound are not swapped." in warnings
+    assert "The volume given as ultrasound looks like MR; check that MR and ultrasound are not swapped." in warnings
