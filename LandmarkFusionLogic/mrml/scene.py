@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -87,7 +88,12 @@ class OwnScene:
 
     def read(self, path: str | Path) -> None:
         """Load an ``.mrb``. Raises InputError where it cannot be read."""
-        if not self.scene.ReadFromMRB(str(path)):
+        folder = os.getcwd()
+        try:
+            done = self.scene.ReadFromMRB(str(path))
+        finally:
+            os.chdir(folder)  # where the archive is broken, MRML stays in a folder that it has deleted
+        if not done:
             raise InputError(f"The scene “{Path(path).name}” cannot be read.")
 
 

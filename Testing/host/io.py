@@ -84,9 +84,10 @@ class qSlicerCoreIOManager(StandIn, QtCore.QObject):
 
     def loadScene(self, fileName: str, clear: bool = True, userMessages: Any = None) -> bool:
         """Read a scene, in place of the present one or into it."""
-        scene, path = slicer.mrmlScene, os.path.abspath(fileName)
+        scene, path, folder = slicer.mrmlScene, os.path.abspath(fileName), os.getcwd()
         if path.endswith(".mrb"):
             done = bool(scene.ReadFromMRB(path, clear, userMessages))
+            os.chdir(folder)  # where the archive is broken, MRML stays in a folder that it has deleted
         else:
             scene.SetURL(path)
             done = bool(scene.Connect(userMessages) if clear else scene.Import(userMessages))

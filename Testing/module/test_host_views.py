@@ -244,6 +244,23 @@ def test_files_are_written_and_read(volume, points, tmp_path, monkeypatch):
         slicer.util.loadVolume(str(tmp_path / "nothing.nrrd"), {})
 
 
+def test_a_broken_scene_file_is_refused_and_the_next_one_loads(points, tmp_path):
+    import os
+
+    import host
+    import slicer
+
+    folder = os.getcwd()
+    (tmp_path / "broken.mrb").write_text("no archive")
+    assert slicer.util.saveScene(str(tmp_path / "good.mrb"), {})
+    with pytest.raises(RuntimeError, match=r"broken\.mrb"):
+        slicer.util.loadScene(str(tmp_path / "broken.mrb"), {})
+    host.clear_errors()
+    assert os.getcwd() == folder
+    slicer.util.loadScene(str(tmp_path / "good.mrb"), {"clear": True})
+    assert slicer.util.getNode("Points") is not None
+
+
 def test_screenshot_shows_panel_and_views(volume, tmp_path):
     import host
     import qt
