@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from LandmarkFusionLogic import assets
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.landmarks.device import choose_device, describe_device, is_device_out_of_memory
+from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
+from LandmarkFusionLogic.memory import is_out_of_memory
 from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark
 from LandmarkFusionLogic.volume import Volume
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from LandmarkFusionLogic.landmarks.bundle import Bundle
+    from LandmarkFusionLogic.landmarks.network import LandmarkNetwork
 
 NAMES = {"mr": "MR", "us": "US"}
 
@@ -89,9 +92,12 @@ def detect_with_bundle(
     try:
         views = _views(volume, bundle, device, report)
     except RuntimeError as error:
-        if device.type == "cpu" or not is_device_out_of_memory(error):
+        if device.type == "cpu":
             raise
-        warnings.append("The memory of the GPU ran out; the CPU did the detection instead.")
+        # Too little memory, a build for other cards, an operation that a device lacks: the CPU can always do it, and
+        # where the fault is not the device's it comes up there again.
+        reason = "The memory of the GPU ran out" if is_out_of_memory(error) else "The GPU could not be used"
+        warnings.append(f"{reason}; the CPU did the detection instead.")
         device = choose_device("cpu")
         views = _views(volume, bundle, device, report)
     landmarks = _combine(views, bundle.landmarks)
@@ -102,22 +108,21 @@ def detect_with_bundle(
 def _views(volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]) -> list[_View]:
     import torch
 
-    network = bundle.network
     threads = torch.get_num_threads()
     centre = volume.centre
     volume = thinned(volume)
     try:
         # So small a network gains little from threads, and loses much where they wait for a core that is busy.
         torch.set_num_threads(1)
-        network.to(device)
+        # A copy goes to the GPU: what may happen there leaves the loaded network as it is.
+        network = bundle.network if device.type == "cpu" else copy.deepcopy(bundle.network).to(device)
         views: list[_View] = []
         for number, (rotation, shift) in enumerate(_JITTERS, start=1):
             poses = (_pose(centre, rotation, shift, mirror) for mirror in (False, True))
-            views.extend(_look(volume, centre, pose, bundle, device) for pose in poses)
+            views.extend(_look(volume, centre, pose, network, bundle, device) for pose in poses)
             report(0.2 + 0.7 * number / len(_JITTERS), "Looking for the landmarks")
         return views
     finally:
-        network.to("cpu")
         torch.set_num_threads(threads)
 
 
@@ -157,7 +162,14 @@ def _pose(
     return pose
 
 
-def _look(volume: Volume, centre: FloatArray, pose: FloatArray, bundle: Bundle, device: torch.device) -> _View:
+def _look(
+    volume: Volume,
+    centre: FloatArray,
+    pose: FloatArray,
+    network: LandmarkNetwork,
+    bundle: Bundle,
+    device: torch.device,
+) -> _View:
     import torch
 
     from LandmarkFusionLogic.landmarks.network import dsnt, heatmap_covariance
@@ -166,7 +178,7 @@ def _look(volume: Volume, centre: FloatArray, pose: FloatArray, bundle: Bundle, 
     posed = Volume(volume.array, pose @ volume.ijk_to_ras)
     seen = network_input(posed, bundle.grid, bundle.preprocessing, centre)
     with torch.inference_mode():
-        output = bundle.network(torch.from_numpy(seen.array)[None, None].to(device))
+        output = network(torch.from_numpy(seen.array)[None, None].to(device))
         heatmaps = output.heatmaps.float().cpu()
         gland_voxels = int((output.gland_logits > 0).sum())
         kji, spread = dsnt(heatmaps)[0].double().numpy(), heatmap_covariance(heatmaps)[0].double().numpy()

@@ -53,12 +53,3 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"CUDA ({torch.cuda.get_device_name(device)})"
     return device.type.upper()
-
-
-def is_device_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that a GPU's memory ran out."""
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "out of memory" in str(error).lower()
-    )

@@ -32,12 +32,16 @@ class BrightestPlace(torch.nn.Module):
         return LandmarkOutput(heatmap.expand(-1, 3, -1, -1, -1), x)
 
 
-class OutOfMemory(BrightestPlace):
-    """The same on a GPU that is too small."""
+class BrokenGpu(BrightestPlace):
+    """The same on a GPU that fails."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
 
     def to(self, device):
         if torch.device(device).type != "cpu":
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            raise self.error
         return self
 
 
@@ -135,13 +139,21 @@ def test_detection_repeats_itself_and_reports_its_progress(bundle, tmp_path):
     assert all(0 <= f <= 1 and text for f, text in seen)
 
 
-def test_a_gpu_without_memory_ends_on_the_cpu_and_says_so(bundle):
-    network = OutOfMemory()
-    small = dataclasses.replace(bundle, network=network)
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"), "memory of the GPU ran out"),
+        (RuntimeError("MPS backend out of memory"), "memory of the GPU ran out"),
+        (RuntimeError("CUDA error: no kernel image is available"), "The GPU could not be used"),
+        (NotImplementedError("aten::upsample_trilinear3d is not implemented for MPS"), "The GPU could not be used"),
+    ],
+)
+def test_a_gpu_that_fails_ends_on_the_cpu_and_says_so(bundle, error, says):
+    small = dataclasses.replace(bundle, network=BrokenGpu(error))
     volume = _blob(samples.affine((1.0, 1.0, 1.0)), (80, 80, 80), np.array([40.0, 40, 40]))
     found = detect_with_bundle(volume, small, torch.device("cuda"), lambda *_: None)
     assert found.device == "CPU"
-    assert any("memory of the GPU ran out" in text for text in found.warnings)
+    assert any(says in text and "the CPU did" in text for text in found.warnings)
 
 
 def test_a_volume_without_gland_and_landmarks_outside_are_doubted(finder):

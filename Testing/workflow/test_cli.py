@@ -195,3 +195,19 @@ def test_landmarks_of_ones_own_need_no_torch(case):
     done = subprocess.run([*run, *without], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 2
     assert "landmarkfusion: Automatic detection needs PyTorch" in done.stderr
+
+
+def test_the_evaluation_prints_its_table():
+    done = _run("evaluate", "simulated", "--cases=2", "--device=cpu")
+    assert done.returncode == 0, done.stderr
+    for text in ("2 simulated cases", "MR Apex", "US all landmarks", "mean position, mm"):
+        assert text in done.stdout
+    assert _run("evaluate", "simulated", "--cases=1").returncode == 2
+    assert _run("evaluate", "cases", "--data=/nowhere").returncode == 2
+
+
+def test_training_is_reached_with_its_own_options():
+    done = _run("train", "landmarks", "--help")
+    assert done.returncode == 0
+    assert "--modality" in done.stdout
+    assert _run("train").returncode == 2
