@@ -67,6 +67,7 @@ def _metadata(state: dict[str, Any], name: str, version: str, weights: Path) -> 
             "steps": state["steps"],
             "loss": config["loss"],
             "learning_rate": config["learning_rate"],
+            "cooldown": [config["cooldown_start"], config["cooldown_steps"]],
             "mixed_precision": config["mixed_precision"],
             "command": f"python -m LandmarkFusionLogic.landmarks.training --modality {modality} --out RUN",
         },

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -47,7 +48,8 @@ class TrainingConfig:
 
     ``average`` is the decay of the running mean of the weights, which is what is evaluated and shipped. The learning
     rate falls as 1 / sqrt(1 + step / ``settle_steps``), so that no end needs to be known beforehand. Each
-    step brings ``batch`` new cases, and those of ``replay_after`` steps before mirrored (0: none).
+    step brings ``batch`` new cases, and those of ``replay_after`` steps before mirrored (0: none). To finish a run,
+    let the rate fall to zero over ``cooldown_steps`` from step ``cooldown_start``.
     """
 
     modality: str
@@ -59,10 +61,23 @@ class TrainingConfig:
     replay_after: int = 100
     learning_rate: float = 2e-3
     settle_steps: int = 2000
+    cooldown_start: int | None = None
+    cooldown_steps: int = 1000
     average: float = 0.998
     mixed_precision: bool = False
     first_seed: int = TRAINING.start
     render_spacing_mm: float = 2.0
+
+    def rate(self, step: int) -> float:
+        """Learning rate at ``step``."""
+        rate = self.learning_rate / math.sqrt(1 + step / self.settle_steps)
+        if self.cooldown_start is None:
+            return rate
+        return rate * min(1.0, max(0.0, 1 - (step - self.cooldown_start) / self.cooldown_steps))
+
+    def finished(self, step: int) -> bool:
+        """Whether the rate has fallen to zero at ``step``."""
+        return self.cooldown_start is not None and step >= self.cooldown_start + self.cooldown_steps
 
     @property
     def input_grid(self) -> InputGrid:
@@ -113,7 +128,7 @@ class Trainer:
         images, glands, landmarks, visible = collate(examples or self.examples(), self.device)
         config = self.config
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate / (1 + self.steps / config.settle_steps) ** 0.5
+            group["lr"] = config.rate(self.steps)
         self.network.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.mixed_precision):
             output = self.network(images)
@@ -235,7 +250,7 @@ def train(
     sets = _evaluation_sets(config, validation_cases)
     start = saved = time.monotonic()
     losses: list[float] = []
-    while time.monotonic() - start < 60 * minutes:
+    while time.monotonic() - start < 60 * minutes and not config.finished(trainer.steps):
         losses.append(trainer.step())
         if trainer.steps % 50 == 0:
             left = minutes - (time.monotonic() - start) / 60
@@ -286,9 +301,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--mixed-precision", action="store_true", help="bfloat16 where it is safe: about twice as fast"
     )
+    parser.add_argument("--cooldown-start", type=int, help="step from which the learning rate falls to zero")
+    parser.add_argument("--cooldown-steps", type=int, default=1000)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    config = TrainingConfig(options.modality, first_seed=options.first_seed, mixed_precision=options.mixed_precision)
+    config = TrainingConfig(
+        options.modality,
+        first_seed=options.first_seed,
+        mixed_precision=options.mixed_precision,
+        cooldown_start=options.cooldown_start,
+        cooldown_steps=options.cooldown_steps,
+    )
     train(config, options.out, options.minutes, lambda text: print(text, flush=True), device=options.device)
     return 0
 

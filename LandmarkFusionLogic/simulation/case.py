@@ -106,7 +106,7 @@ def _simulate_us(
 ) -> tuple[SimulatedImage, FloatArray]:
     draw = Draw(seed, "us")
     # Men empty their bladder before the examination.
-    anatomy = replace(anatomy, bladder=sample_bladder(draw, anatomy.gland, fullest=0.5))
+    anatomy = replace(anatomy, bladder=sample_bladder(draw, anatomy.gland, fullest=0.4))
     acquisition = ultrasound.sample_acquisition(draw)
     rotation = rotation_between_scans(Draw(seed, "between")) @ _patient(seed)
     grid, placement = ultrasound.place(draw, anatomy, acquisition, rotation, spacing_mm)

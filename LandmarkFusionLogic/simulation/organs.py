@@ -36,10 +36,12 @@ class Bladder:
 def sample_bladder(draw: Draw, gland: Gland, fullest: float = 1.0) -> Bladder:
     """From nearly empty to ``fullest`` (0..1); its lowest part is the bladder neck."""
     filling = draw.uniform(0, fullest)
+    # An empty bladder is folded: little of it is to be seen.
+    folded = draw.uniform(0.25, 1.0) if filling < 0.2 else 1.0
     radii = (
-        draw.uniform(14, 24) + 22 * filling,
-        draw.uniform(12, 20) + 20 * filling,
-        draw.uniform(7, 12) + 24 * filling,
+        folded * draw.uniform(14, 24) + 22 * filling,
+        folded * draw.uniform(12, 20) + 20 * filling,
+        folded * draw.uniform(7, 12) + 24 * filling,
     )
     lean = gland.neck_angle * draw.uniform(0.4, 1.2)
     towards = (0.0, math.sin(lean), math.cos(lean))

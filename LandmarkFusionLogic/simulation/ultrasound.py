@@ -28,7 +28,7 @@ ECHO_DB = {
     "visceral fat": (-32, -10), "ischiorectal fat": (-26, -10), "muscle": (-36, -20), "cortex": (-14, 0),
     "bone": (-45, -20), "cartilage": (-40, -20), "perineum": (-30, -16), "levator": (-34, -18),
     "retropubic fat": (-26, -8), "veins": (-40, -16), "bulb": (-34, -20), "sphincter": (-34, -18),
-    "urethra": (-46, -20), "urethral wall": (-36, -16), "bladder wall": (-24, -10), "urine": (-60, -28),
+    "urethra": (-46, -20), "urethral wall": (-36, -16), "bladder wall": (-24, -10), "urine": (-60, -24),
     "rectal wall": (-26, -6), "gas": (-20, 0), "stool": (-30, -10), "gel": (-60, -40),
     "seminal wall": (-26, -12), "seminal vesicle": (-40, -24), "capsule": (-18, -4),
     "peripheral zone": (-26, -8), "pseudocapsule": (-34, -14), "transition zone": (-34, -10),

@@ -203,6 +203,15 @@ class TestTrainer:
         assert names[1] == [f"{start + 2}", f"{start + 3}", f"{start} mirrored", f"{start + 1} mirrored"]
         assert names[2][2:] == [f"{start + 2} mirrored", f"{start + 3} mirrored"]
 
+    def test_the_rate_settles_and_cools_down_to_zero(self, tmp_path):
+        config = replace(TINY, settle_steps=100, cooldown_start=300, cooldown_steps=100)
+        assert config.rate(0) == TINY.learning_rate
+        assert config.rate(300) == pytest.approx(TINY.learning_rate / 2)
+        assert config.rate(350) == pytest.approx(0.5 * TINY.learning_rate / 4.5**0.5)
+        assert config.rate(400) == config.rate(500) == 0
+        short = replace(TINY, cooldown_start=1, cooldown_steps=2)
+        assert train(short, tmp_path, minutes=5, log=lambda text: None, validation_cases=2).steps == 3
+
     def test_seeds_of_tests_are_never_trained_on(self):
         with pytest.raises(InputError, match="seeds"):
             Trainer(replace(TINY, first_seed=TEST.start))
