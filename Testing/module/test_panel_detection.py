@@ -17,10 +17,18 @@ pytest.importorskip("torch", reason="torch is not installed")
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """Networks that know nothing: quick, and what they find is not the point here."""
-    return {
-        modality: str(samples.untrained_bundle(tmp_path_factory.mktemp("models") / modality, modality))
-        for modality in ("mr", "us")
-    }
+    return _bundles(tmp_path_factory, widths=(4, 8, 8), grid=(24, 24, 24))
+
+
+@pytest.fixture(scope="module")
+def slow_networks(tmp_path_factory):
+    """As large as it takes for a job to last a second or two, so that something can happen in the middle of it."""
+    return _bundles(tmp_path_factory, widths=(24, 32, 32), grid=(72, 72, 72))
+
+
+def _bundles(tmp_path_factory, **size):
+    folder = tmp_path_factory.mktemp("models")
+    return {name: str(samples.untrained_bundle(folder / name, name, **size)) for name in ("mr", "us")}
 
 
 @pytest.fixture
@@ -29,6 +37,12 @@ def ready(panel, networks):
     panel.parameters.device = "cpu"
     panel.choose_pair()
     return panel
+
+
+@pytest.fixture
+def slow(ready, slow_networks):
+    ready.controller.detection.models = dict(slow_networks)
+    return ready
 
 
 def _finish(panel, timeout=90):
@@ -90,8 +104,8 @@ def test_detect_and_align_then_redo_one_side(ready, nodes):
 
 
 @pytest.mark.parametrize("moment", ["while the volume is written", "while the worker starts", "while it works"])
-def test_cancel(ready, nodes, moment):
-    panel, before = ready, nodes()
+def test_cancel(slow, nodes, moment):
+    panel, before = slow, nodes()
     panel.ui.detectButton.click()
     if moment != "while the volume is written":
         host.process_events(until=lambda: panel.controller.engine.processId(), timeout=20)
@@ -105,8 +119,8 @@ def test_cancel(ready, nodes, moment):
     assert panel.ui.detectButton.enabled
 
 
-def test_killed_worker_then_again(ready, nodes):
-    panel, before = ready, nodes()
+def test_killed_worker_then_again(slow, nodes):
+    panel, before = slow, nodes()
     panel.ui.detectMrButton.click()
     _running(panel)
     os.kill(panel.controller.engine.processId(), signal.SIGKILL)
@@ -120,8 +134,8 @@ def test_killed_worker_then_again(ready, nodes):
 
 
 @pytest.mark.parametrize("event", ["changed", "removed", "moved"])
-def test_result_for_a_volume_that_is_no_longer_the_same(ready, nodes, event):
-    panel = ready
+def test_result_for_a_volume_that_is_no_longer_the_same(slow, nodes, event):
+    panel = slow
     mr = panel.parameters.mr
     panel.ui.detectMrButton.click()
     _running(panel)
@@ -152,8 +166,8 @@ def test_second_image_fails_then_neither_is_changed(ready, nodes, tmp_path):
     assert [row[3] for row in panel.table("mr")] == ["not placed"] * 3
 
 
-def test_closing_the_scene_in_the_middle(ready):
-    panel = ready
+def test_closing_the_scene_in_the_middle(slow):
+    panel = slow
     panel.ui.detectButton.click()
     _running(panel)
     slicer.mrmlScene.Clear(0)
@@ -163,8 +177,8 @@ def test_closing_the_scene_in_the_middle(ready):
     assert not panel.controller.detection.isBusy()
 
 
-def test_unloading_the_module_in_the_middle(ready):
-    panel = ready
+def test_unloading_the_module_in_the_middle(slow):
+    panel = slow
     panel.ui.detectButton.click()
     _running(panel)
     pid = panel.controller.engine.processId()
@@ -173,8 +187,8 @@ def test_unloading_the_module_in_the_middle(ready):
         os.kill(pid, 0)
 
 
-def test_flip_is_closed_while_a_job_runs(ready):
-    panel = ready
+def test_flip_is_closed_while_a_job_runs(slow):
+    panel = slow
     panel.ui.detectUsButton.click()
     host.process_events()
     assert not panel.ui.flipLrButton.enabled
