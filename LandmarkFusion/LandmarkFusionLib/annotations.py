@@ -24,29 +24,41 @@ class Annotations(VTKObservationMixin):
     def __init__(self, controller: Controller):
         VTKObservationMixin.__init__(self)
         self._controller = controller
-        self._views: list[_View] = []
-        manager = slicer.app.layoutManager()
-        for name in manager.sliceViewNames() if manager is not None else ():
-            widget = manager.sliceWidget(name)
-            view = _View(widget)
-            self._views.append(view)
-            for node in (widget.mrmlSliceNode(), widget.sliceLogic().GetSliceCompositeNode()):
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self._views: dict[str, _View] = {}
+        self._manager = slicer.app.layoutManager()
+        if self._manager is not None:
+            self._attach()
+            self._manager.connect("layoutChanged(int)", self._onLayout)
         controller.addListener(self.update)
 
     def update(self) -> None:
         """Write what is shown now."""
         names = {self._controller.volume("mr"): "MR", self._controller.volume("us"): "US"}
         names.pop(None, None)
-        for view in self._views:
+        for view in self._views.values():
             view.update(names)
 
     def remove(self) -> None:
         """Take everything out of the views."""
+        if self._manager is not None:
+            self._manager.disconnect("layoutChanged(int)", self._onLayout)
         self.removeObservers()
-        for view in self._views:
+        for view in self._views.values():
             view.remove()
         self._views.clear()
+
+    def _attach(self) -> None:
+        """Write into the views there are; another layout may have brought new ones."""
+        for name in self._manager.sliceViewNames():
+            if name not in self._views:
+                widget = self._manager.sliceWidget(name)
+                self._views[name] = _View(widget)
+                for node in (widget.mrmlSliceNode(), widget.sliceLogic().GetSliceCompositeNode()):
+                    self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+
+    def _onLayout(self, layout: int) -> None:
+        self._attach()
+        self.update()
 
     def _onModified(self, caller: Any, event: Any) -> None:
         self.update()

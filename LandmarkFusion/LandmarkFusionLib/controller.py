@@ -170,6 +170,7 @@ class Controller(VTKObservationMixin):
             problem = self.problem(*modalities)
             if problem:
                 raise InputError(problem)
+            packages.ensureRequirements()
             packages.ensureTorch()
             self.detection.start([(each, self.volume(each)) for each in modalities], self.parameters.device)
             self.say(INFO, _("Finding landmarks…"))
@@ -190,6 +191,7 @@ class Controller(VTKObservationMixin):
         self.refresh()
         self.center()
         views.show_in_3d(slicer.mrmlScene)
+        views.mark_orientation(slicer.mrmlScene)
         seconds = sum(result.seconds for result in results.values())
         device = ", ".join(sorted({result.device for result in results.values()}))
         text = _("Landmarks found in {seconds:.1f} s on {device}.").format(seconds=seconds, device=device)

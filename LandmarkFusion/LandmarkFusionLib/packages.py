@@ -1,12 +1,31 @@
 """What detection needs beyond Slicer, asked for when it is first needed and never before."""
 
 import importlib.util
+from pathlib import Path
 
 from slicer.i18n import tr as _
 
 from LandmarkFusionLogic.errors import InputError
 
 TORCH = ">=2.4"
+
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+
+
+def ensureRequirements() -> None:
+    """Have the packages of requirements.txt installed after asking; at once if they are there, as in Slicer they are.
+
+    Raises InputError where that fails or the user declines.
+    """
+    from slicer import packaging
+
+    try:
+        packaging.pip_ensure(packaging.load_requirements(REQUIREMENTS), requester="LandmarkFusion")
+    except Exception as error:  # pip, a proxy, a full disk, or no: one sentence whatever it was.
+        raise InputError(
+            _("Packages that finding landmarks needs were not installed ({reason}).").format(reason=error)
+        ) from error
 
 
 def torchInstalled() -> bool:
@@ -30,7 +49,7 @@ def ensureTorch() -> None:
         ) from None
     try:
         installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH)
-    except Exception as error:  # pip, a proxy, a full disk: whatever it was, one sentence and the manual way.
+    except Exception as error:  # As above.
         raise InputError(
             _("PyTorch could not be installed ({reason}); see the Python console, ").format(reason=error) + by_hand
         ) from error

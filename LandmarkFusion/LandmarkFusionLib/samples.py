@@ -37,6 +37,7 @@ def make(seed: int = SEED) -> list[Any]:
 
     Raises RuntimeError with one sentence where it cannot be done.
     """
+    packages.ensureRequirements()
     packages.ensureTorch()
     folder = tempfile.mkdtemp(prefix="landmarkfusion-")
     engine = Engine()

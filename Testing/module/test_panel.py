@@ -313,6 +313,9 @@ def test_views_show_and_say_what_they_show(panel, shift):
     panel.ui.centerButton.click()
     middle = np.mean([mark.position for mark in landmarks.read(panel.controller.landmarkList("us"))], axis=0)
     assert abs(view.sliceLogic().GetSliceOffset() - middle[2]) < 0.1
+    layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
+    slicer.app.layoutManager().setLayout(layout.SlicerLayoutOneUpRedSliceView)
+    assert "US + MR 25 %" in texts()
     view.mrmlSliceNode().SetOrientation("Coronal")
     assert texts() >= {"R", "L", "S", "I"}
     panel.ui.usSelector.setCurrentNode(None)

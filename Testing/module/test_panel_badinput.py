@@ -195,3 +195,14 @@ def test_torch_offered_and_not_installed(panel, nodes, no_torch, monkeypatch, an
     assert ("was not installed" if answer == "declined" else "proxy says no") in panel.status
     assert "by hand" in panel.status
     assert nodes() == before
+
+
+def test_packages_offered_and_not_installed(panel, nodes):
+    host.packages.missing.add("scipy")
+    host.dialogs.answer("Cancel")
+    panel.choose_pair()
+    before = nodes()
+    panel.ui.detectButton.click()
+    assert panel.status.startswith("Error: Packages that finding landmarks needs were not installed")
+    assert nodes() == before
+    host.packages.missing.clear()
