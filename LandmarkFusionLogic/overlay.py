@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.ndimage import map_coordinates
 
 from LandmarkFusionLogic import NOTICE
-from LandmarkFusionLogic.orientation import marks, opposite
+from LandmarkFusionLogic.orientation import FLIP_NAMES, marks, opposite
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, FloatArray, Landmark
 from LandmarkFusionLogic.rigid.fit import apply, invert
 from LandmarkFusionLogic.volume import Volume
@@ -85,8 +85,9 @@ def overlay_figure(fusion: Fusion) -> Figure:
         _show(row[2], _blend(laid, us), plane, "MR over US, half and half", us_centre, moved, us_points)
         _show(row[3], _checkerboard(laid, us), plane, "MR and US, checkerboard", us_centre, moved, us_points)
     _legend(figure, [name for name, _ in mr_points + us_points])
-    confirmed = "confirmed" if fusion.us_confirmed else "NOT confirmed"
-    figure.text(0.01, 0.012, f"{NOTICE} Left and right of the US: {confirmed}.", color="white", fontsize=10)
+    sides = "Left and right of the US: " + ("confirmed." if fusion.us_confirmed else "NOT confirmed.")
+    flips = "".join(f" US flipped {FLIP_NAMES[name]}." for name in fusion.us_flips)
+    figure.text(0.01, 0.012, f"{NOTICE} {sides}{flips}", color="white", fontsize=10)
     figure.subplots_adjust(left=0.01, right=0.99, top=0.965, bottom=0.075, wspace=0.03, hspace=0.1)
     return figure
 

@@ -32,15 +32,15 @@ def test_a_place_appears_where_the_axes_of_the_picture_say(plane, directions):
     assert row * PIXEL_MM - HALF_MM == pytest.approx(7.0, abs=1)
 
 
-def _fusion(confirmed):
+def _fusion(confirmed, flips=()):
     mr, us = _bead([5.0, 0.0, 0.0]), _bead([-5.0, 0.0, 0.0], np.eye(3))
     cyst = Landmark("Cyst", np.array([10.0, 0.0, 5.0]))
     points = [*samples.prostate_points(), cyst]
-    return fuse_sides(Side(mr, points), Side(us, points), us_confirmed=confirmed)
+    return fuse_sides(Side(mr, points), Side(us, points), us_flips=flips, us_confirmed=confirmed)
 
 
 def test_marks_titles_and_the_notice_are_in_the_picture(tmp_path):
-    figure = overlay_figure(_fusion(confirmed=False))
+    figure = overlay_figure(_fusion(confirmed=False, flips=("lr",)))
     wanted = {"axial": ["R", "L", "A", "P"], "coronal": ["R", "L", "S", "I"], "sagittal": ["A", "P", "S", "I"]}
     assert len(figure.axes) == 12
     for axes in figure.axes:
@@ -50,6 +50,7 @@ def test_marks_titles_and_the_notice_are_in_the_picture(tmp_path):
     line = " ".join(text.get_text() for text in figure.texts)
     assert NOTICE in line
     assert "NOT confirmed" in line
+    assert "US flipped left-right" in line
     draw_overlay(tmp_path / "overlay.png", _fusion(confirmed=True))
     assert (tmp_path / "overlay.png").read_bytes().startswith(b"\x89PNG")
 
