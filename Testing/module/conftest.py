@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,14 +12,6 @@ import samples
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "LandmarkFusion" / "LandmarkFusion.py"
-
-
-def pytest_configure() -> None:
-    """Keep None, True and False alive: before Python 3.12, PySide6 6.12 takes one reference with every call that
-    returns one of them, and after some ten thousand calls the interpreter ends with "deallocating None".
-    """
-    for constant in (None, True, False):  # Immortal from Python 3.12 on.
-        ctypes.c_ssize_t.from_address(id(constant)).value += 1 << 30
 
 
 class Panel:
