@@ -1,4 +1,4 @@
-"""The extension as users get it: the CMake lists against the files on disk, and the module run from an installed tree."""
+"""The extension as users get it: CMake lists against the files on disk, and the module run from an installed tree."""
 
 from __future__ import annotations
 
@@ -85,7 +85,33 @@ def run_python(code: str, modules: Path, cwd: Path) -> str:
     return run.stdout
 
 
-def test_networks_are_found_in_the_installed_tree(installed: Path, tmp_path: Path) -> None:
-    code = "from LandmarkFusionLogic import assets; print(assets.path('models', 'mr-landmarks'))"
-    found = Path(run_python(code, installed, tmp_path).strip())
-    assert found == installed / "LandmarkFusionLogic/models/mr-landmarks"
+def test_networks_work_in_the_installed_tree(installed: Path, tmp_path: Path) -> None:
+    code = """
+import sys, numpy, samples, LandmarkFusionLogic
+from LandmarkFusionLogic import assets
+from LandmarkFusionLogic.landmarks.detection import detect_landmarks
+print(LandmarkFusionLogic.__file__)
+print(assets.path("models", "mr-landmarks"))
+print(len(detect_landmarks(samples.volume(), "mr", "cpu").landmarks))
+"""
+    package, model, count = run_python(code, installed, tmp_path).splitlines()
+    assert Path(package).parent == installed / "LandmarkFusionLogic"
+    assert Path(model) == installed / "LandmarkFusionLogic/models/mr-landmarks"
+    assert count == "3"
+
+
+def test_module_runs_in_the_installed_tree(app: object, installed: Path, tmp_path: Path) -> None:
+    """The module's own self test on the test host: landmarks by hand, fit, scene saved and loaded."""
+    code = f"""
+import host
+host.start()
+module, widget = host.load_module(r"{installed / "LandmarkFusion.py"}")
+import LandmarkFusionLogic
+print(LandmarkFusionLogic.__file__)
+test = module.LandmarkFusionTest()
+test.runTest()
+assert not host.slot_errors and not host.vtk_errors, (host.slot_errors, host.vtk_errors)
+host.stop()
+"""
+    printed = run_python(code, installed, tmp_path).splitlines()
+    assert str(installed / "LandmarkFusionLogic/__init__.py") in printed
