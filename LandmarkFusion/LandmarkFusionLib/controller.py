@@ -26,7 +26,7 @@ from LandmarkFusionLogic.points import LANDMARK_NAMES
 
 
 class Controller(VTKObservationMixin):
-    """The one place that changes the scene for the panel. ``changed`` functions are called after every change."""
+    """The one place that changes the scene for the panel; its listeners are called after every change."""
 
     def __init__(self, engine: Engine | None = None):
         VTKObservationMixin.__init__(self)
@@ -38,6 +38,7 @@ class Controller(VTKObservationMixin):
         self.parameters: Parameters | None = None
         self._listeners: list[Callable[[], None]] = []
         self._pair: tuple[Any, Any] | None = None
+        self._shown: tuple[Any, Any, float] | None = None
         self._busy = False
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
@@ -73,7 +74,7 @@ class Controller(VTKObservationMixin):
         self.live.stop()
         self.editing.stop()
         self.parameters = parameters
-        self._pair = None
+        self._pair = self._shown = None
         if parameters is not None:
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
             self.editing.start()
@@ -181,11 +182,12 @@ class Controller(VTKObservationMixin):
         self.tell()
 
     def _onFound(self, results: dict[str, DetectResult]) -> None:
+        lists = {modality: self.ensureList(modality) for modality in results}
         self.editing.remember()
         kept = []
         with self.live.paused():
             for modality, result in results.items():
-                node = self.ensureList(modality)
+                node = lists[modality]
                 kept += landmarks.write(node, landmarksFrom(result.landmarks))
                 landmarks.remember_detection(node, result.model, result.device, result.seconds, result.warnings)
         self.refresh()
@@ -311,11 +313,18 @@ class Controller(VTKObservationMixin):
             setattr(self.parameters, f"{modality}Landmarks", own)
 
     def _showLayers(self) -> None:
-        mr, us = self.volume("mr"), self.volume("us")
-        if us is not None and mr is not None:
-            views.show(slicer.mrmlScene, us, mr, self.parameters.opacity)
-        elif us is not None or mr is not None:
-            views.show(slicer.mrmlScene, us or mr, None, 0.0)
+        """Show what is chosen, once: what the user then does to the layers of a view stays."""
+        mr, us, opacity = self.volume("mr"), self.volume("us"), self.parameters.opacity
+        former, self._shown = self._shown, (mr, us, opacity)
+        if former == self._shown:
+            return
+        if us is None or mr is None:
+            if us is not None or mr is not None:
+                views.show(slicer.mrmlScene, us or mr, None, 0.0)
+        elif former is not None and former[:2] == (mr, us):
+            views.set_opacity(slicer.mrmlScene, opacity)
+        else:
+            views.show(slicer.mrmlScene, us, mr, opacity)
 
     def _watch(self) -> None:
         if self.volume("mr") is not None and self.volume("mr") is self.volume("us"):

@@ -11,6 +11,7 @@ from LandmarkFusionLib.history import History
 from LandmarkFusionLib.status import INFO
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.mrml import landmarks, views
+from LandmarkFusionLogic.mrml.placing import Placing
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Editing(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.history = History()
         self._controller = controller
-        self._placing: landmarks.Placing | None = None
+        self._placing: Placing | None = None
 
     def start(self) -> None:
         """Follow the views' mode of placing."""
@@ -71,7 +72,7 @@ class Editing(VTKObservationMixin):
             self.stopPlacing()
             self.remember()
             with controller.live.paused():
-                self._placing = landmarks.Placing(node, name)
+                self._placing = Placing(node, name)
             text = _("Click in a view to place “{name}” in the {image}.")
             controller.say(INFO, text.format(name=name, image=NAMES[modality]))
 

@@ -167,3 +167,16 @@ def test_placing_again_and_changing_ones_mind(aligned):
     assert len(panel.table("us")) == 3
     panel.ui.usResetButton.click()
     assert np.allclose(_world(panel, "us"), start)
+
+
+def test_following_a_landmark_is_quick(aligned):
+    """Well within a frame; `Testing/benchmarks/bench_panel.py` has the figures."""
+    import time
+
+    us = aligned.controller.landmarkList("us")
+    times = []
+    for step in range(40):
+        began = time.perf_counter()
+        us.SetNthControlPointPosition(0, 0.5 * step, 1.0, -15.0)
+        times.append(time.perf_counter() - began)
+    assert np.median(times) < 0.020

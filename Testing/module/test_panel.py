@@ -303,7 +303,12 @@ def test_views_show_and_say_what_they_show(panel, shift):
     panel.ui.mrOnlyButton.click()
     assert "MR" in texts()
     panel.ui.bothButton.click()
+    # What the user does to one view stays, whatever else is chosen in the panel.
+    green = slicer.app.layoutManager().sliceWidget("Green").mrmlSliceCompositeNode()
+    green.SetForegroundVolumeID(None)
+    panel.ui.mrTable.cellClicked.emit(2, 0)
     panel.ui.opacitySlider.setValue(0.25)
+    assert green.GetForegroundVolumeID() is None
     assert view.mrmlSliceCompositeNode().GetForegroundOpacity() == 0.25
     assert "US + MR 25 %" in texts()
     panel.ui.centerButton.click()

@@ -80,6 +80,11 @@ def test_detect_and_align_then_redo_one_side(ready, nodes):
     composite = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
     assert composite.GetForegroundVolumeID() == panel.parameters.mr.GetID()
 
+    panel.ui.undoButton.click()
+    assert [row[3] for row in panel.table("mr") + panel.table("us")] == ["not placed"] * 6
+    panel.ui.detectButton.click()
+    _finish(panel)
+
     # A landmark dragged, one locked; then the US alone, as after a new sweep of the same volume.
     found = [mark.position for mark in landmarks.read(us_list)]
     mr_list.SetNthControlPointPosition(0, 1.0, 2.0, 3.0)
