@@ -20,6 +20,7 @@ from LandmarkFusionLogic.simulation.pose import (
     patient_rotation,
     rigid,
     rotation_between_scans,
+    slant,
 )
 from LandmarkFusionLogic.volume import Volume
 
@@ -69,14 +70,15 @@ def simulate_case(
     draw = Draw(seed, "rooms")
     moved = np.array([draw.uniform(-40, 40) for _ in range(3)])
     room = rigid(np.eye(3), mr_pose[:3, 3] + moved - us_pose[:3, 3])
+    us_image = _moved(us_image, room)
     return SimulatedCase(
         seed,
         mr_image.image,
-        _moved(us_image.image, room),
+        us_image.image,
         mr_image.gland,
-        _moved(us_image.gland, room),
+        us_image.gland,
         mr_image.landmarks,
-        tuple(Landmark(p.name, room[:3, :3] @ p.position + room[:3, 3]) for p in us_image.landmarks),
+        us_image.landmarks,
         room @ us_pose @ np.linalg.inv(mr_pose),
     )
 
@@ -108,10 +110,16 @@ def _simulate_us(
     # Men empty their bladder before the examination.
     anatomy = replace(anatomy, bladder=sample_bladder(draw, anatomy.gland, fullest=0.4))
     acquisition = ultrasound.sample_acquisition(draw)
-    rotation = rotation_between_scans(Draw(seed, "between")) @ _patient(seed)
-    grid, placement = ultrasound.place(draw, anatomy, acquisition, rotation, spacing_mm)
+    between = Draw(seed, "between")
+    to_probe = slant(between)
+    # Half of the systems store the volume in the probe's frame, the others in a frame of the room: the fan lies
+    # aslant.
+    aligned = between.chance(0.5)
+    turn = np.eye(3) if aligned else rotation_between_scans(between) @ _patient(seed) @ to_probe.T
+    grid, placement = ultrasound.place(draw, anatomy, acquisition, to_probe, spacing_mm)
     image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device)
-    return _image(image, gland, anatomy.landmarks, grid, placement), placement.pose
+    room = rigid(turn, np.zeros(3))
+    return _moved(_image(image, gland, anatomy.landmarks, grid, placement), room), room @ placement.pose
 
 
 def _patient(seed: int) -> FloatArray:
@@ -129,5 +137,10 @@ def _image(
     )
 
 
-def _moved(volume: Volume, matrix: FloatArray) -> Volume:
-    return Volume(volume.array, matrix @ volume.ijk_to_ras)
+def _moved(simulated: SimulatedImage, matrix: FloatArray) -> SimulatedImage:
+    """The same image elsewhere: ``matrix`` (4, 4) is rigid, RAS mm."""
+    return SimulatedImage(
+        Volume(simulated.image.array, matrix @ simulated.image.ijk_to_ras),
+        Volume(simulated.gland.array, matrix @ simulated.gland.ijk_to_ras),
+        tuple(Landmark(p.name, matrix[:3, :3] @ p.position + matrix[:3, 3]) for p in simulated.landmarks),
+    )

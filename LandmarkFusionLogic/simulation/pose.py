@@ -110,6 +110,12 @@ def rotation_between_scans(draw: Draw) -> FloatArray:
     return np.asarray(Rotation.from_rotvec(np.radians(vector * min(1.0, 45 / max(length, 1e-9)))).as_matrix())
 
 
+def slant(draw: Draw) -> FloatArray:
+    """(3, 3) how the gland lies to a probe that presses against its back: nearly straight."""
+    degrees = [draw.normal(0, 8), draw.normal(0, 4), draw.normal(0, 4)]
+    return np.asarray(Rotation.from_rotvec(np.radians(degrees)).as_matrix())
+
+
 def keep_inside(points: FloatArray, grid: Grid, margin_mm: float) -> FloatArray:
     """(3,) smallest shift of the ``grid``'s centre, image frame, that keeps ``points`` (3, n) inside it by
     ``margin_mm``.
