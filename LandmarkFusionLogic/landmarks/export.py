@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import json
 import pickle
 from collections.abc import Sequence
@@ -37,17 +38,18 @@ def export_run(run: Path, model: Path, version: str) -> dict[str, Any]:
         raise InputError(
             f"“{run}” holds no finished training; give the folder that training was told to use."
         ) from error
-    weights = model / "models" / "model.pt"
-    weights.parent.mkdir(parents=True, exist_ok=True)
+    weights = io.BytesIO()
     torch.save(state["averaged"], weights)
-    metadata = _metadata(state, model.name, version, weights)
-    target = model / "configs" / "metadata.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    metadata = _metadata(state, model.name, version, hashlib.sha256(weights.getvalue()).hexdigest())
+    text = json.dumps(metadata, indent=2) + "\n"
+    for part, content in (("models/model.pt", weights.getvalue()), ("configs/metadata.json", text.encode())):
+        target = model / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
     return metadata
 
 
-def _metadata(state: dict[str, Any], name: str, version: str, weights: Path) -> dict[str, Any]:
+def _metadata(state: dict[str, Any], name: str, version: str, checksum: str) -> dict[str, Any]:
     config = state["config"]
     modality = config["modality"]
     grid = config["grid"] or {"spacing_mm": GRIDS[modality].spacing_mm, "shape": GRIDS[modality].shape}
@@ -67,13 +69,13 @@ def _metadata(state: dict[str, Any], name: str, version: str, weights: Path) -> 
             "steps": state["steps"],
             "loss": config["loss"],
             "learning_rate": config["learning_rate"],
-            "cooldown": [config["cooldown_start"], config["cooldown_steps"]],
+            "cooldown": [config.get("cooldown_start"), config.get("cooldown_steps")],
             "mixed_precision": config["mixed_precision"],
             "command": f"python -m LandmarkFusionLogic.landmarks.training --modality {modality} --out RUN",
         },
         "evaluation": {"command": "landmarkfusion evaluate", "card": "docs/README.md"},
         "licence": LICENCE,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": checksum,
     }
 
 
