@@ -82,7 +82,7 @@ class Detection:
 
     def _next(self) -> None:
         current = self._inputs[len(self._results)]
-        self._progress(0.0, _("Preparing the {image}").format(image=NAMES[current.modality]))
+        self._progress(0.0, _("Handing over the volume"))
         self._file = VolumeFile(current.volume, self._run, self._onFileFailure)
         self._file.start()
 
@@ -98,7 +98,7 @@ class Detection:
 
     def _progress(self, fraction: float, text: str) -> None:
         self.fraction = (len(self._results) + fraction) / len(self._inputs)
-        self.text = text
+        self.text = _("{image}: {text}").format(image=NAMES[self._inputs[len(self._results)].modality], text=text)
         self._changed()
 
     def _onResult(self, result: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """A simulated case for the module Sample Data, made on demand by the worker."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -54,6 +55,7 @@ def make(seed: int = SEED) -> list[Any]:
             slicer.app.processEvents()
             time.sleep(0.01)
         if isinstance(outcome[0], Exception):
+            logging.error(engine.log())
             raise outcome[0]
         case = outcome[0]["out"]
         return [

@@ -14,6 +14,7 @@ Node = Any
 FIELD_OF_VIEW_MM = 110.0
 """Width or height, whichever is smaller, of a view centred on the prostate: the gland and what lies around it."""
 CAMERA_DISTANCE_MM = 260.0
+_CORONAL = 1
 
 
 def show(scene: Node, background: Node, foreground: Node, opacity: float) -> None:
@@ -58,7 +59,9 @@ def show_in_3d(scene: Node) -> None:
     slices = list(_nodes(scene, "vtkMRMLSliceNode"))
     if not any(node.GetSliceVisible() for node in slices):
         for node in slices:
-            node.SetSliceVisible(node.GetOrientation() in ("Axial", "Sagittal"))
+            # By the normal, not by the name of the orientation: a view turned into a volume's own plane has none.
+            normal = [abs(node.GetSliceToRAS().GetElement(row, 2)) for row in range(3)]
+            node.SetSliceVisible(int(np.argmax(normal)) != _CORONAL)
 
 
 def mark_orientation(scene: Node) -> None:

@@ -359,9 +359,11 @@ def test_views_follow(world, us):
     views.mark_orientation(world.scene)
     views.jump(world.scene, np.array([1.0, 2.0, 3.0]))
     views.show_in_3d(world.scene)
+    views.show_in_3d(world.scene)  # The second time it is the user's business.
     for index in range(2):
         node = world.scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
         assert min(node.GetFieldOfView()[:2]) == pytest.approx(views.FIELD_OF_VIEW_MM)
+        assert node.GetSliceVisible()
         assert node.GetOrientationMarkerType() == node.OrientationMarkerTypeAxes
         plane = transforms.to_array(node.GetSliceToRAS())
         assert (np.array([1.0, 2.0, 3.0]) - plane[:3, 3]) @ plane[:3, 2] == pytest.approx(0.0)

@@ -65,6 +65,7 @@ def test_detect_and_align_then_redo_one_side(ready, nodes):
     assert panel.ui.progressRow.visible
     assert not panel.ui.detectButton.enabled
     assert "running" in panel.ui.detectButton.toolTip
+    assert panel.status == "MR: Handing over the volume"
     assert panel.controller.landmarkList("mr") is None
     panel.controller.detect("mr")  # Ignored: one job at a time.
     _finish(panel)
