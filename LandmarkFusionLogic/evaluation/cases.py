@@ -18,8 +18,8 @@ from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, Flo
 SOURCE = (
     "Images: mrus-27, 27 MR/TRUS pairs from the repository DeepRegNet/DeepReg (Apache-2.0), blurred on purpose\n"
     "before publication, 1.6 mm voxels; the patients are those of µ-RegPro (Zenodo 7870104). Apex and bladder neck:\n"
-    "the publishers' points, where both images have them. Posterior median: not theirs, but the most posterior\n"
-    "midline point of their gland mask at the height of its centroid."
+    "the publishers' points, where both images have them. Posterior median: not theirs, but where the perpendicular\n"
+    "to their line from apex to bladder neck, from its middle backwards, leaves their gland mask."
 )
 
 
@@ -36,7 +36,11 @@ def true_landmarks(folder: Path, modality: str) -> dict[str, FloatArray]:
         for key, name in (("apex", APEX), ("base", BLADDER_NECK))
         if key in points
     }
-    known[POSTERIOR_MEDIAN] = posterior_of_mask(read_volume(folder / f"{modality}-gland.nrrd", "gland mask"))
+    if APEX in known and BLADDER_NECK in known:
+        gland = read_volume(folder / f"{modality}-gland.nrrd", "gland mask")
+        posterior = posterior_of_mask(gland, known[APEX], known[BLADDER_NECK])
+        if posterior is not None:
+            known[POSTERIOR_MEDIAN] = posterior
     return known
 
 

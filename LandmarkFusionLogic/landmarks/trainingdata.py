@@ -89,7 +89,7 @@ def development_examples(data: Path, modality: str, grid: InputGrid, settings: P
     """The pairs of mrus-27 whose number is divisible by 3 (the others are for final tables), in ``modality``.
 
     ``data`` is the folder that LANDMARKFUSION_DATA names. Apex and bladder neck are the experts', where they set them;
-    the posterior median is read off the expert's gland mask (see `posterior_of_mask`).
+    the posterior median follows from both and the expert's gland mask (see `posterior_of_mask`).
     """
     folders = sorted((data / "mrus-27").glob("case*"))
     return [
@@ -107,22 +107,28 @@ def _real_example(folder: Path, modality: str, grid: InputGrid, settings: Prepro
         for key, landmark in (("apex", APEX), ("base", BLADDER_NECK))
         if key in points
     }
-    positions[POSTERIOR_MEDIAN] = posterior_of_mask(gland)
+    if APEX in positions and BLADDER_NECK in positions:
+        posterior = posterior_of_mask(gland, positions[APEX], positions[BLADDER_NECK])
+        if posterior is not None:
+            positions[POSTERIOR_MEDIAN] = posterior
     return make_example(image, gland, positions, grid, settings, folder.name)
 
 
-def posterior_of_mask(gland: Volume) -> FloatArray:
-    """(3,) RAS mm: the mask's most posterior point at the height and in the sagittal plane of its centroid.
+def posterior_of_mask(gland: Volume, apex: FloatArray, neck: FloatArray) -> FloatArray | None:
+    """(3,) RAS mm: the posterior median by its definition, from a mask (0 outside) and the two other landmarks (3,).
 
-    It stands in for the posterior median where apex and bladder neck are unknown.
+    From the middle of the line apex to neck, perpendicular to it and backwards in the sagittal plane, to where the ray
+    leaves the mask. None where it never meets the mask.
     """
-    index = np.argwhere(np.asarray(gland.array, dtype=np.float32) > 0)[:, ::-1]
-    ras = index @ gland.ijk_to_ras[:3, :3].T + gland.ijk_to_ras[:3, 3]
-    centre = ras.mean(axis=0)
-    reach = 0.75 * float(gland.spacing.max())
-    line = ras[(np.abs(ras[:, 0] - centre[0]) <= reach) & (np.abs(ras[:, 2] - centre[2]) <= reach)]
-    half_voxel = 0.5 * float(gland.spacing[1])
-    return np.array([centre[0], line[:, 1].min() - half_voxel, centre[2]])
+    axis = np.array([0.0, neck[1] - apex[1], neck[2] - apex[2]])
+    backwards = np.array([0.0, -axis[2], axis[1]]) / np.linalg.norm(axis)
+    ray = (apex + neck) / 2 + np.arange(0, 80, 0.25)[:, None] * backwards
+    to_index = np.linalg.inv(gland.ijk_to_ras)
+    index = np.round(ray @ to_index[:3, :3].T + to_index[:3, 3]).astype(int)[:, ::-1]
+    within = np.all((index >= 0) & (index < gland.array.shape), axis=1)
+    inside = np.zeros(len(ray), dtype=bool)
+    inside[within] = np.asarray(gland.array, dtype=np.float32)[tuple(index[within].T)] > 0
+    return np.asarray(ray[np.flatnonzero(inside)[-1]]) if inside.any() else None
 
 
 def _read(path: Path) -> Volume:

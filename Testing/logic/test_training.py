@@ -144,12 +144,17 @@ class TestExamples:
         assert mirrored.landmarks[:, 2] == pytest.approx(31 - example.landmarks[:, 2])
         assert np.array_equal(mirrored.landmarks[:, :2], example.landmarks[:, :2])
 
-    def test_posterior_point_of_a_box(self):
+    def test_posterior_median_of_a_box(self):
         mask = np.zeros((20, 20, 20), dtype=np.uint8)
         mask[5:15, 4:12, 6:13] = 1
-        affine = np.diag([2.0, 2.0, 2.0, 1.0])
-        # Middle of i 6..12 and k 5..14; lower face of j = 4.
-        assert posterior_of_mask(Volume(mask, affine)) == pytest.approx([18.0, 7.0, 19.0])
+        gland = Volume(mask, np.diag([2.0, 2.0, 2.0, 1.0]))
+        apex, neck = np.array([18.0, 16.0, 9.0]), np.array([18.0, 16.0, 29.0])
+        # Straight up: the ray runs back through the middle (z = 19) and leaves at the lower face of j = 4.
+        assert posterior_of_mask(gland, apex, neck) == pytest.approx([18, 7, 19], abs=0.3)
+        # Leaning forwards by 45 degrees: the ray rises as it runs back.
+        leaning = posterior_of_mask(gland, np.array([18.0, 9.0, 12.0]), np.array([18.0, 19.0, 22.0]))
+        assert leaning == pytest.approx([18, 7, 24], abs=0.4)
+        assert posterior_of_mask(gland, apex + 100, neck + 100) is None
 
     def test_errors_of_prediction_and_of_the_mean_position(self):
         def at(k, visible=1.0):
