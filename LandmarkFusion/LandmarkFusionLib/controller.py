@@ -190,6 +190,8 @@ class Controller(VTKObservationMixin):
                 node = lists[modality]
                 kept += landmarks.write(node, landmarksFrom(result.landmarks))
                 landmarks.remember_detection(node, result.model, result.device, result.seconds, result.warnings)
+        if len(results) == len(landmarks.MODALITIES):
+            self.parameters.applied = True
         self.refresh()
         self.center()
         views.show_in_3d(slicer.mrmlScene)

@@ -8,8 +8,6 @@ from slicer.i18n import tr as _
 from LandmarkFusionLogic.errors import InputError
 
 TORCH = ">=2.4"
-
-
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
 
 
@@ -40,18 +38,24 @@ def ensureTorch() -> None:
     """
     if torchInstalled():
         return
-    by_hand = _("or place the landmarks by hand.")
     try:
         import PyTorchUtils
     except ImportError:
         raise InputError(
-            _("Finding landmarks needs PyTorch: install the extension “PyTorch” in the Extensions Manager, ") + by_hand
+            _(
+                "Finding landmarks needs PyTorch: install the extension “PyTorch” in the Extensions Manager, or place "
+                "the landmarks by hand."
+            )
         ) from None
     try:
         installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH)
     except Exception as error:  # As above.
         raise InputError(
-            _("PyTorch could not be installed ({reason}); see the Python console, ").format(reason=error) + by_hand
+            _(
+                "PyTorch could not be installed ({reason}); see the Python console, or place the landmarks by hand."
+            ).format(reason=error)
         ) from error
     if installed is None:
-        raise InputError(_("PyTorch was not installed, so landmarks cannot be found; install it later ") + by_hand)
+        raise InputError(
+            _("PyTorch was not installed, so landmarks cannot be found; install it later or place them by hand.")
+        )

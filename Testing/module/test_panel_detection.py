@@ -61,6 +61,7 @@ def _progress(panel):
 
 def test_detect_and_align_then_redo_one_side(ready, nodes):
     panel = ready
+    panel.parameters.applied = False
     panel.ui.detectButton.click()
     assert panel.ui.progressRow.visible
     assert not panel.ui.detectButton.enabled
@@ -70,6 +71,7 @@ def test_detect_and_align_then_redo_one_side(ready, nodes):
     panel.controller.detect("mr")  # Ignored: one job at a time.
     _finish(panel)
     assert panel.status.startswith("✓ Landmarks found in")
+    assert panel.parameters.mr.GetParentTransformNode() is panel.parameters.mrToUs is not None
     assert "on CPU" in panel.status
     assert not panel.ui.progressRow.visible
     for modality in ("mr", "us"):

@@ -77,6 +77,22 @@ def test_sample_data(panel):
     assert panel.ui.detectButton.enabled
     assert slicer.mrmlScene.GetNumberOfNodesByClass(landmarks.CLASS) == 0
 
+    # The whole way, with the networks that ship: one click.
+    panel.ui.detectButton.click()
+    host.process_events(until=lambda: not panel.controller.detection.isBusy(), timeout=120)
+    host.process_events()
+    assert panel.status.startswith("✓ Landmarks found")
+    assert [row[3] for row in panel.table("mr") + panel.table("us")] == ["detected"] * 6
+    assert volumes[0].GetParentTransformNode() is panel.parameters.mrToUs
+    assert panel.controller.live.fit.rms < 15.0
+    for modality, volume in zip(("mr", "us"), volumes, strict=True):
+        bounds = np.zeros(6)
+        volume.GetRASBounds(bounds)
+        for row in landmarks.rows(panel.controller.landmarkList(modality)):
+            position = landmarks.world_position(panel.controller.landmarkList(modality), row.point_id)
+            assert np.all(position > bounds[0::2])
+            assert np.all(position < bounds[1::2])
+
 
 def test_sample_data_that_cannot_be_made(panel, monkeypatch):
     from LandmarkFusionLib import packages, samples
