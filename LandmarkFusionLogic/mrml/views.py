@@ -15,6 +15,7 @@ FIELD_OF_VIEW_MM = 110.0
 """Width or height, whichever is smaller, of a view centred on the prostate: the gland and what lies around it."""
 CAMERA_DISTANCE_MM = 260.0
 _CORONAL = 1
+_OBLIQUE = np.array([-0.55, 0.68, 0.48])  # From the left, in front and above: axial and sagittal both face the camera.
 
 
 def show(scene: Node, background: Node, foreground: Node, opacity: float) -> None:
@@ -41,11 +42,7 @@ def centre(scene: Node, position: FloatArray) -> None:
         node.JumpSliceByCentering(*point)
     for node in _nodes(scene, "vtkMRMLCameraNode"):
         direction = np.array(node.GetPosition()) - np.array(node.GetFocalPoint())
-        length = np.linalg.norm(direction)
-        direction = direction / length if length > 0 else np.array([0.0, 1.0, 0.0])
-        node.SetFocalPoint(*point)
-        node.SetPosition(*(np.array(point) + CAMERA_DISTANCE_MM * direction))
-        node.ResetClippingRange()
+        _look(node, np.array(point), direction if np.any(direction) else _OBLIQUE)
 
 
 def jump(scene: Node, position: FloatArray) -> None:
@@ -55,13 +52,20 @@ def jump(scene: Node, position: FloatArray) -> None:
 
 
 def show_in_3d(scene: Node) -> None:
-    """Show the axial and sagittal slices in the 3D views, unless the user shows slices there already."""
+    """Show the axial and sagittal slices in the 3D views and look at them from a side where both are seen.
+
+    Nothing happens where the user shows slices there already.
+    """
     slices = list(_nodes(scene, "vtkMRMLSliceNode"))
-    if not any(node.GetSliceVisible() for node in slices):
-        for node in slices:
-            # By the normal, not by the name of the orientation: a view turned into a volume's own plane has none.
-            normal = [abs(node.GetSliceToRAS().GetElement(row, 2)) for row in range(3)]
-            node.SetSliceVisible(int(np.argmax(normal)) != _CORONAL)
+    if any(node.GetSliceVisible() for node in slices):
+        return
+    for node in slices:
+        # By the normal, not by the name of the orientation: a view turned into a volume's own plane has none.
+        normal = [abs(node.GetSliceToRAS().GetElement(row, 2)) for row in range(3)]
+        node.SetSliceVisible(int(np.argmax(normal)) != _CORONAL)
+    for node in _nodes(scene, "vtkMRMLCameraNode"):
+        node.SetViewUp(0.0, 0.0, 1.0)
+        _look(node, np.array(node.GetFocalPoint()), _OBLIQUE)
 
 
 def mark_orientation(scene: Node) -> None:
@@ -70,6 +74,13 @@ def mark_orientation(scene: Node) -> None:
         for node in _nodes(scene, kind):
             if node.GetOrientationMarkerType() == node.OrientationMarkerTypeNone:
                 node.SetOrientationMarkerType(node.OrientationMarkerTypeAxes)
+
+
+def _look(camera: Node, point: FloatArray, direction: FloatArray) -> None:
+    """Look at ``point`` from where ``direction`` points."""
+    camera.SetFocalPoint(*point)
+    camera.SetPosition(*(point + CAMERA_DISTANCE_MM * direction / np.linalg.norm(direction)))
+    camera.ResetClippingRange()
 
 
 def _nodes(scene: Node, kind: str) -> Iterator[Node]:
