@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo-output
 
-.PHONY: help install demo test lint types layers pytest bench clean
+.PHONY: help install demo test lint types layers pytest bench screenshots clean
 
 help:
 	@echo "make demo   install into .venv, run the main job on a simulated case, results in $(OUT)/"
 	@echo "make test   install into .venv, run lint, types, layers and every test suite"
 	@echo "make bench  measure speed: detection, landmark to transform, event loop, memory"
+	@echo "make screenshots  take the pictures of README and tutorial anew"
 	@echo "make clean  remove .venv and the demo's output"
 
 install: $(INSTALLED)
@@ -44,6 +45,9 @@ pytest: install
 bench: install
 	$(BIN)/python Testing/benchmarks/bench_detect.py
 	$(BIN)/python Testing/benchmarks/bench_panel.py
+
+screenshots: demo
+	PYTHONPATH=Testing $(BIN)/python Testing/screenshots.py
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -48,7 +48,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / folder / name, target)
     for assets in ("models", "Resources"):
-        shutil.copytree(ROOT / assets, modules / "LandmarkFusionLogic" / assets)
+        shutil.copytree(
+            ROOT / assets,
+            modules / "LandmarkFusionLogic" / assets,
+            ignore=shutil.ignore_patterns("Screenshots"),
+        )
     return modules
 
 
