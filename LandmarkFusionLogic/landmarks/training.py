@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -86,9 +88,12 @@ class TrainingConfig:
 
 
 class Trainer:
-    """A network in training: `step` learns from one batch, `save` and `load` keep and restore all that matters."""
+    """A network in training: `step` learns from one batch, `save` and `load` keep and restore all that matters.
 
-    def __init__(self, config: TrainingConfig, device: str = "cpu") -> None:
+    ``workers`` processes make the cases of the next steps meanwhile; what is learned does not depend on them.
+    """
+
+    def __init__(self, config: TrainingConfig, device: str = "cpu", workers: int = 0) -> None:
         if config.modality not in GRIDS:
             raise InputError(f"The modality is “{config.modality}”; give mr or us.")
         if config.first_seed not in TRAINING:
@@ -102,6 +107,9 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
         self.steps = 0
         self._recent: dict[int, list[Example]] = {}
+        self._coming: dict[int, Future[list[Example]]] = {}
+        self._pool = _pool(workers) if workers else None
+        self._ahead = 4 * workers
 
     def examples(self) -> list[Example]:
         """The next batch: new seeds, and the mirror images of earlier ones, which cost nothing."""
@@ -116,12 +124,17 @@ class Trainer:
         return new + [example.mirrored() for example in earlier]
 
     def _of_step(self, step: int) -> list[Example]:
-        config = self.config
-        first = config.first_seed + step * config.batch
-        return [
-            simulated_example(seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm)
-            for seed in range(first, first + config.batch)
-        ]
+        if self._pool is None:
+            return new_examples(self.config, step)
+        for coming in range(step, step + self._ahead):
+            if coming not in self._coming:
+                self._coming[coming] = self._pool.submit(new_examples, self.config, coming)
+        return self._coming.pop(step).result()
+
+    def close(self) -> None:
+        """End the processes that make cases."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
 
     def step(self, examples: Sequence[Example] | None = None) -> float:
         """One step of the optimizer on ``examples`` (by default the next simulated ones); returns the loss."""
@@ -168,6 +181,21 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
+
+
+def new_examples(config: TrainingConfig, step: int) -> list[Example]:
+    """The cases that ``step`` brings: seeds that no other step brings."""
+    first = config.first_seed + step * config.batch
+    return [
+        simulated_example(seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm)
+        for seed in range(first, first + config.batch)
+    ]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # One thread each, as in a run without workers; spawned, since torch's threads do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def collate(examples: Sequence[Example], device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -237,12 +265,13 @@ def train(
     validation_cases: int = 48,
     evaluate_every: int = 500,
     device: str = "cpu",
+    workers: int = 0,
 ) -> Trainer:
     """Train for ``minutes`` in folder ``out``, going on from its checkpoint if there is one.
 
     Writes a checkpoint every two minutes and, with each evaluation, a line to ``out/scores.jsonl``.
     """
-    trainer = Trainer(config, device)
+    trainer = Trainer(config, device, workers)
     out.mkdir(parents=True, exist_ok=True)
     if (out / CHECKPOINT).exists():
         trainer.load(out / CHECKPOINT)
@@ -260,6 +289,7 @@ def train(
             saved = time.monotonic()
         if trainer.steps % evaluate_every == 0:
             _report(trainer, sets, out, log)
+    trainer.close()
     trainer.save(out / CHECKPOINT)
     _report(trainer, sets, out, log)
     return trainer
@@ -296,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint and scores; an old run goes on")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make the cases meanwhile")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--first-seed", type=int, default=TRAINING.start)
     parser.add_argument(
@@ -312,7 +343,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cooldown_start=options.cooldown_start,
         cooldown_steps=options.cooldown_steps,
     )
-    train(config, options.out, options.minutes, lambda text: print(text, flush=True), device=options.device)
+    train(
+        config,
+        options.out,
+        options.minutes,
+        lambda text: print(text, flush=True),
+        device=options.device,
+        workers=options.workers,
+    )
     return 0
 
 

@@ -196,6 +196,15 @@ class TestTrainer:
             for name, value in getattr(second, part).state_dict().items():
                 assert torch.equal(value, theirs[name]), f"{part}.{name}"
 
+    def test_workers_change_nothing_but_the_time(self):
+        alone, helped = Trainer(TINY), Trainer(TINY, workers=1)
+        for _ in range(3):
+            alone.step()
+            helped.step()
+        helped.close()
+        for name, value in helped.network.state_dict().items():
+            assert torch.equal(value, alone.network.state_dict()[name]), name
+
     def test_every_step_brings_new_seeds_and_old_ones_mirrored(self):
         trainer = Trainer(TINY)
         names = []
