@@ -169,9 +169,9 @@ def _tissues(
     spread = 6.0 if draw.chance(0.3) else 0.0
     echo = {t: draw.uniform(ECHO_DB[t][0] - spread, ECHO_DB[t][1] + spread) for t in TISSUES}
     blend_zones(draw, echo)
-    # What shows a gland is that fat around it is brighter than it is, seldom darker.
+    # What shows a gland is that fat around it is brighter or, nearly as often, darker than it is.
     gland = 0.5 * (echo["peripheral zone"] + echo["transition zone"])
-    echo[BACKGROUND] = gland + (draw.uniform(3, 14) if draw.chance(0.75) else -draw.uniform(3, 10))
+    echo[BACKGROUND] = gland + (draw.uniform(3, 14) if draw.chance(0.55) else -draw.uniform(3, 12))
     steps = grid.spacing[::-1]
     grain = 0.7 * texture(draw, grid.shape, steps, 3.5, device) + 0.7 * texture(draw, grid.shape, steps, 11.0, device)
     rough = draw.uniform(0.8, 3.5)
