@@ -2,6 +2,9 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +57,14 @@ def _one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def _alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _two_voxels(a, b, share):
@@ -204,6 +215,31 @@ class TestTrainer:
         helped.close()
         for name, value in helped.network.state_dict().items():
             assert torch.equal(value, alone.network.state_dict()[name]), name
+
+    @pytest.mark.skipif(os.name != "posix", reason="looks for processes the POSIX way")
+    def test_a_killed_training_leaves_no_worker_behind(self, tmp_path):
+        # A run with one worker that says who its worker is, and is killed.
+        script = (
+            "from test_training import TINY, Trainer\n"
+            "if __name__ == '__main__':\n"
+            "    trainer = Trainer(TINY, workers=1)\n"
+            "    trainer.step()\n"
+            "    print(*trainer._pool._processes, flush=True)\n"
+            "    import time; time.sleep(120)\n"
+        )
+        (tmp_path / "run.py").write_text(script)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+        run = subprocess.Popen(
+            [sys.executable, str(tmp_path / "run.py")], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        worker = int(run.stdout.readline())
+        os.kill(worker, 0)
+        run.kill()
+        run.wait()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and _alive(worker):
+            time.sleep(0.1)
+        assert not _alive(worker)
 
     def test_every_step_brings_new_seeds_and_old_ones_mirrored(self):
         trainer = Trainer(TINY)
