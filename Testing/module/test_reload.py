@@ -18,7 +18,22 @@ def test_self_test_of_the_application(panel):
     panel.module.LandmarkFusionTest().runTest()
 
 
-def test_reload_keeps_the_scene_and_works_on(panel, shift):
+@pytest.fixture
+def loaded_once():
+    """Puts the modules back that a reload replaced: a class imported before and one imported after are two classes."""
+    before = _our_modules()
+    yield
+    for name in _our_modules():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+def _our_modules():
+    ours = ("LandmarkFusionLib", "LandmarkFusionLogic")
+    return {name: module for name, module in sys.modules.items() if name.partition(".")[0] in ours}
+
+
+def test_reload_keeps_the_scene_and_works_on(loaded_once, panel, shift):
     panel.choose_pair()
     panel.place_all(shift)
     lists = [panel.controller.landmarkList(modality) for modality in ("mr", "us")]
