@@ -172,6 +172,9 @@ def _tissues(
     # What shows a gland is that fat around it is brighter or, nearly as often, darker than it is.
     gland = 0.5 * (echo["peripheral zone"] + echo["transition zone"])
     echo[BACKGROUND] = gland + (draw.uniform(3, 14) if draw.chance(0.55) else -draw.uniform(3, 12))
+    # The muscles below the apex are darker: that is how its end is seen.
+    for muscle in ("perineum", "sphincter", "levator"):
+        echo[muscle] = gland - draw.uniform(3, 14)
     steps = grid.spacing[::-1]
     grain = 0.7 * texture(draw, grid.shape, steps, 3.5, device) + 0.7 * texture(draw, grid.shape, steps, 11.0, device)
     rough = draw.uniform(0.8, 3.5)
