@@ -26,8 +26,10 @@ from LandmarkFusionLogic.points import LANDMARK_NAMES
 LICENCE = "Apache-2.0"
 
 
-def export_run(run: Path, model: Path, version: str) -> dict[str, Any]:
+def export_run(run: Path, model: Path, version: str, history: str = "") -> dict[str, Any]:
     """Write the averaged weights of ``run`` into the folder ``model``; returns the metadata written.
+
+    ``history`` says in a sentence what the checkpoint cannot know, such as a change of the simulator during the run.
 
     Raises InputError when the run has no whole checkpoint.
     """
@@ -41,6 +43,8 @@ def export_run(run: Path, model: Path, version: str) -> dict[str, Any]:
     weights = io.BytesIO()
     torch.save(state["averaged"], weights)
     metadata = _metadata(state, model.name, version, hashlib.sha256(weights.getvalue()).hexdigest())
+    if history:
+        metadata["training"]["history"] = history
     text = json.dumps(metadata, indent=2) + "\n"
     for part, content in (("models/model.pt", weights.getvalue()), ("configs/metadata.json", text.encode())):
         target = model / part
@@ -73,7 +77,7 @@ def _metadata(state: dict[str, Any], name: str, version: str, checksum: str) -> 
             "mixed_precision": config["mixed_precision"],
             "command": f"python -m LandmarkFusionLogic.landmarks.training --modality {modality} --out RUN",
         },
-        "evaluation": {"command": "landmarkfusion evaluate", "card": "docs/README.md"},
+        "evaluation": {"commands": ["landmarkfusion evaluate simulated", "landmarkfusion evaluate cases"]},
         "licence": LICENCE,
         "sha256": checksum,
     }
@@ -85,8 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--history", default="", help="a sentence on how the run came about")
     options = parser.parse_args(arguments)
-    metadata = export_run(options.run, options.model, options.version)
+    metadata = export_run(options.run, options.model, options.version, options.history)
     print(f"{options.model}: {metadata['training']['steps']} steps, sha256 {metadata['sha256'][:12]}…")
     return 0
 

@@ -187,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "version": "0.1.0",
         "training": {"data": "simulated cases only", "seeds": [first, first + options.cases - 1]},
         "evaluation": {
-            "command": "python -m LandmarkFusionLogic.landmarks.modality --model models/modality",
+            "command": f"python -m LandmarkFusionLogic.landmarks.modality --model MODEL --cases {options.cases}",
             "right of unseen simulated images": f"{int(right.sum())} of {right.size}",
         },
         "licence": "Apache-2.0",

@@ -281,7 +281,8 @@ class TestTrainer:
         record = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])
         assert record["steps"] == trainer.steps
         assert record["simulated"]["mre"] > 0
-        metadata = export_run(run, model, "9.9.9")
+        metadata = export_run(run, model, "9.9.9", "Begun twice.")
+        assert metadata["training"]["history"] == "Begun twice."
         assert metadata["training"]["cases"] == trainer.steps * TINY.batch
         bundle = load_bundle(model)
         assert bundle.title == "mr-tiny 9.9.9"
