@@ -181,8 +181,11 @@ class Controller(VTKObservationMixin):
         self.detection.cancel()
         self.tell()
 
-    def _onFound(self, results: dict[str, DetectResult]) -> None:
-        lists = {modality: self.ensureList(modality) for modality in results}
+    def _onFound(self, results: dict[str, DetectResult], nodes: dict[str, Any]) -> None:
+        # What was found belongs to the volume it was found in, whatever has been chosen meanwhile.
+        self.editing.stopPlacing()
+        lists = {each: landmarks.find(node, each) or landmarks.create(node, each) for each, node in nodes.items()}
+        self.refresh()
         self.editing.remember()
         kept = []
         with self.live.paused():
@@ -190,7 +193,7 @@ class Controller(VTKObservationMixin):
                 node = lists[modality]
                 kept += landmarks.write(node, landmarksFrom(result.landmarks))
                 landmarks.remember_detection(node, result.model, result.device, result.seconds, result.warnings)
-        if len(results) == len(landmarks.MODALITIES):
+        if nodes == {modality: self.volume(modality) for modality in landmarks.MODALITIES}:
             self.parameters.applied = True
         self.refresh()
         self.center()
@@ -226,8 +229,9 @@ class Controller(VTKObservationMixin):
     def flip(self, name: str) -> None:
         """Turn the ultrasound round ("lr", "ap", "si") with its landmarks."""
         node = self.volume("us")
-        if node is None:
+        if node is None or node.GetImageData() is None:
             return
+        self.editing.stopPlacing()
         with self.live.paused():
             landmarks.transform_all(node, volumes.flip(node, name))
         self.editing.history.clear()
@@ -290,8 +294,12 @@ class Controller(VTKObservationMixin):
         self.tell()
 
     def _choosePair(self, pair: tuple[Any, Any]) -> None:
+        self.editing.stopPlacing()
+        self.editing.history.clear()  # Undo must not reach into a pair that is no longer seen.
         mr, us = self._pair = pair
         self.status = (INFO, "")
+        # A volume that was an MR before may still lie under a transform of ours; the ultrasound stays where it is.
+        transforms.apply(None, us, *(landmarks.find(us, modality) for modality in landmarks.MODALITIES))
         with NodeModify(self.parameters.parameterNode):
             self.parameters.mrLandmarks = landmarks.find(mr, "mr")
             self.parameters.usLandmarks = landmarks.find(us, "us")

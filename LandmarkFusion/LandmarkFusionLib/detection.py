@@ -35,13 +35,16 @@ class Input:
 
 
 class Detection:
-    """One run at a time, over one or both volumes. ``changed`` is told of progress and of the end."""
+    """One run at a time, over one or both volumes.
+
+    ``changed`` is told of progress and of the end; ``found`` gets results and volume nodes by modality.
+    """
 
     def __init__(
         self,
         engine: Engine,
         changed: Callable[[], None],
-        found: Callable[[dict[str, DetectResult]], None],
+        found: Callable[[dict[str, DetectResult], dict[str, Any]], None],
         failed: Callable[[str], None],
         cancelled: Callable[[str], None],
     ):
@@ -110,7 +113,7 @@ class Detection:
             return
         inputs, results = self._finish()
         if all(each.isUnchanged() for each in inputs):
-            self._found(results)
+            self._found(results, {each.modality: each.node for each in inputs})
         else:
             self._failed(_("A volume was changed or removed while its landmarks were being found; detect again."))
         self._changed()

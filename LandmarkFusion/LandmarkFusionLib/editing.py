@@ -44,6 +44,7 @@ class Editing(VTKObservationMixin):
 
     def undo(self) -> None:
         """Take back the last step."""
+        self.stopPlacing()
         if self.history.canUndo():
             with self._controller.live.paused():
                 self.history.undo()
@@ -127,13 +128,15 @@ class Editing(VTKObservationMixin):
         row = self.selected(modality)
         if row is None or controller.landmarkList(modality) is None:
             return
-        self.remember()
-        with controller.live.paused():
-            if row.name in LANDMARK_NAMES:
-                landmarks.unplace(controller.landmarkList(modality), row.name)
-            else:
-                for each in landmarks.MODALITIES:
-                    landmarks.remove(controller.landmarkList(each), row.name)
+        extra = row.name not in LANDMARK_NAMES
+        concerned = landmarks.MODALITIES if extra else (modality,)
+        with controller.sayingErrors():
+            if any(each.locked for side in concerned for each in controller.rows(side) if each.name == row.name):
+                raise InputError(_("“{name}” is locked; unlock it first.").format(name=row.name))
+            self.remember()
+            with controller.live.paused():
+                for side in concerned:
+                    (landmarks.remove if extra else landmarks.unplace)(controller.landmarkList(side), row.name)
 
     def _onInteractionMode(self, interaction: Any, event: Any) -> None:
         if self._placing is not None and interaction.GetCurrentInteractionMode() != interaction.Place:

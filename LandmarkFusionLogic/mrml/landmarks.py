@@ -218,8 +218,13 @@ def remember_detection(node: Node, model: str, device: str, seconds: float, warn
 
 
 def detection(node: Node) -> dict[str, Any]:
-    """What `remember_detection` noted (model, device, seconds, warnings), or {}."""
-    return _json(node, DETECTION) if node is not None else {}
+    """What `remember_detection` noted (model, device, seconds, warnings), or {}.
+
+    A network has nothing to do with a list whose points have all been placed by hand since.
+    """
+    if node is None or all(landmark.state == PLACED for landmark in read(node)):
+        return {}
+    return _json(node, DETECTION)
 
 
 def _transform(node: Node, matrix: FloatArray) -> None:
