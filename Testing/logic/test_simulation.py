@@ -179,11 +179,12 @@ def _surface_distance_mm(gland, point):
     return away[k, j, i]
 
 
-class TestCase:
-    @pytest.fixture(scope="class")
-    def case(self):
-        return simulate_case(3, mr_spacing_mm=1.0, us_spacing_mm=1.0)
+@pytest.fixture(scope="module")
+def case():
+    return simulate_case(3, mr_spacing_mm=1.0, us_spacing_mm=1.0)
 
+
+class TestCase:
     def test_one_seed_gives_one_case(self, case):
         again = simulate_case(3, mr_spacing_mm=1.0, us_spacing_mm=1.0)
         for name in ("mr", "us", "mr_gland", "us_gland"):
