@@ -88,7 +88,8 @@ def detect_with_bundle(
     volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]
 ) -> Detection:
     """`detect_landmarks` with a network that has been loaded and a device that has been chosen."""
-    warnings = []
+    # What a network's maker wants said with every result of it.
+    warnings = [str(bundle.metadata["caution"])] if "caution" in bundle.metadata else []
     try:
         views = _views(volume, bundle, device, report)
     except RuntimeError as error:

@@ -62,6 +62,7 @@ def _metadata(state: dict[str, Any], name: str, version: str, checksum: str) -> 
         "name": name,
         "version": version,
         "modality": modality,
+        "caution": f"The {modality.upper()} network has learned from simulated images only: check its landmarks.",
         "network": config["network"],
         "grid": {"spacing_mm": grid["spacing_mm"], "shape": list(grid["shape"])},
         "preprocessing": {**config["preprocessing"], "percentiles": list(config["preprocessing"]["percentiles"])},
