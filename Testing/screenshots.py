@@ -46,7 +46,9 @@ def main() -> None:
     row = next(row for row in landmarks.rows(node) if row.name == "Posterior median")
     position = np.asarray(landmarks.world_position(node, row.point_id))
     host.mouse.show_slice("Yellow", position)
-    host.mouse.drag("Yellow", position, position + [0.0, -3.0, -4.0])
+    plane = slicer.app.layoutManager().sliceWidget("Yellow").mrmlSliceNode().GetSliceToRAS()
+    in_plane = slicer.util.arrayFromVTKMatrix(plane)[:3, :2] @ [3.0, -2.0]
+    host.mouse.drag("Yellow", position, position + in_plane)
     controller.landmarkList("mr").GetDisplayNode().SetVisibility(True)
     host.process_events(0.5)
     host.screenshot(widget, options.out / "3-corrected.png")
