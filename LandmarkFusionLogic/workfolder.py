@@ -18,15 +18,18 @@ _open: set[Path] = set()
 def replacing(out: Path) -> Iterator[Path]:
     """A fresh folder whose files are moved into ``out`` when the block ends well, and deleted when it does not.
 
-    It lies beside ``out``, on the same disk, so that the move is one renaming. An ``out`` that exists keeps its other
-    files; files of the same name are replaced.
+    It lies on the same disk, so that moving is renaming: beside an ``out`` that has to be made, inside one that exists,
+    whose parent may be another disk or not be writable. An ``out`` that exists keeps its other files; files of the
+    same name are replaced.
     Raises InputError if ``out`` is a file or no folder can be made there.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"“{out.name}” is a file; choose a folder for the results.")
-    parent = out.absolute().parent
-    made = _missing(parent)
+    target = Path(os.path.realpath(out))
+    made: list[Path] = []
     try:
+        if target.exists() and not target.is_dir():
+            raise InputError(f"“{out.name}” is a file; choose a folder for the results.")
+        parent = target if target.exists() else target.parent
+        made = _missing(parent)
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=".landmarkfusion-", dir=parent))
     except OSError as error:
@@ -35,7 +38,7 @@ def replacing(out: Path) -> Iterator[Path]:
     _open.add(folder)
     try:
         yield folder
-        _publish(folder, out)
+        _publish(folder, target)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         _remove_empty(made)
@@ -53,8 +56,8 @@ def remove_open() -> None:
 
 
 def _publish(folder: Path, out: Path) -> None:
-    folder.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone.
     if not out.exists():
+        folder.chmod(0o777 & ~_umask())  # mkdtemp's folders are for their owner alone.
         folder.rename(out)
         return
     for file in sorted(folder.iterdir()):

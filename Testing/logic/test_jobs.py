@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +95,31 @@ def test_other_files_of_an_existing_folder_stay(tmp_path):
         (folder / "a.txt").write_text("newer")
         raise KeyboardInterrupt
     assert (tmp_path / "a.txt").read_text() == "new"
+
+
+def test_a_folder_on_another_disk_is_written_through_a_link(tmp_path, monkeypatch):
+    """Only what happens inside of the folder is on its disk: no renaming may come from outside."""
+    there = tmp_path / "disk" / "results"
+    there.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(there)
+    with replacing(tmp_path / "link") as folder:
+        assert folder.parent == there.resolve()
+        (folder / "a.txt").write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert os.listdir(there) == ["a.txt"]
+    monkeypatch.chdir(there)
+    with replacing(Path(".")) as folder:
+        assert folder.parent == there.resolve()
+    assert os.listdir(there) == ["a.txt"]
+
+
+def test_a_folder_that_may_not_be_looked_at_is_told(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", denied)
+    with pytest.raises(InputError, match="cannot be made"), replacing(tmp_path / "results"):
+        pass
 
 
 def test_a_file_in_the_way_is_told(tmp_path):
