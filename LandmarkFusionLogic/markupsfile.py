@@ -34,7 +34,7 @@ def read_landmarks(path: str | Path, what: str = "landmarks") -> list[Landmark]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(f"The file of the {what} “{path.name}” does not exist; choose a .mrk.json file.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -39,6 +39,13 @@ def test_state_and_spread_survive_the_file(tmp_path):
     assert raw["controlPoints"][0]["position"] == pytest.approx((-10.5, 18.0, 12.0))
 
 
+def test_a_byte_order_mark_is_no_obstacle(tmp_path):
+    write_landmarks(tmp_path / "a.mrk.json", _landmarks())
+    text = (tmp_path / "a.mrk.json").read_text(encoding="utf-8")
+    (tmp_path / "a.mrk.json").write_text(text, encoding="utf-8-sig")
+    _same(read_landmarks(tmp_path / "a.mrk.json"), _landmarks())
+
+
 def _slicer_list(slicer, path=None):
     scene = slicer.vtkMRMLScene()
     node = slicer.vtkMRMLMarkupsFiducialNode()
