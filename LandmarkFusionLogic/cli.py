@@ -23,6 +23,9 @@ VOLUME_HELP = "NRRD, NIfTI, MHA/MHD file, or the folder of a DICOM series"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # A name that the terminal cannot show is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words[:2] if words[:2] == ["train", "landmarks"] else words)
     options.words = words[2:]
@@ -35,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"landmarkfusion: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nlandmarkfusion: stopped; nothing was written.", file=sys.stderr)
+        written = "" if options.run is _train_landmarks else "; nothing was written"
+        print(f"\nlandmarkfusion: stopped{written}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -139,6 +139,30 @@ def test_memory_that_runs_out_is_a_sentence(case, monkeypatch, capfd):
     assert "There is not enough memory" in capfd.readouterr().err
 
 
+def test_a_name_that_the_terminal_cannot_show_is_no_failure(case):
+    arguments = [argument for argument in _fuse(case) if not argument.startswith("--out")]
+    environment = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    run = _command(*arguments, f"--out={case / 'Müller'}")
+    done = subprocess.run(run, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "M\\xfcller" in done.stdout
+
+
+@pytest.mark.parametrize(("command", "says"), [("simulate", "stopped; nothing was written."), ("train", "stopped.")])
+def test_a_stopped_training_does_not_claim_that_nothing_was_written(monkeypatch, capsys, command, says):
+    from LandmarkFusionLogic import cli, jobs
+    from LandmarkFusionLogic.landmarks import training
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jobs, "simulate", stopped)
+    monkeypatch.setattr(training, "main", stopped)
+    arguments = {"simulate": ["simulate", "--seed=1", "--out=a"], "train": ["train", "landmarks"]}
+    assert cli.main(arguments[command]) == 130
+    assert capsys.readouterr().err.endswith(f"landmarkfusion: {says}\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_ends_with_nothing_left_behind(case, number, code):
