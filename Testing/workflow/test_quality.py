@@ -5,7 +5,7 @@ import pytest
 from LandmarkFusionLogic.evaluation.errors import mean_position_errors, summarize
 from LandmarkFusionLogic.evaluation.simulated import describe_simulated, evaluate_simulated
 
-CASES = 12
+CASES = 24
 FACTOR = 3.0
 
 
