@@ -93,7 +93,8 @@ def _add_fuse(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=(
             "Written to DIR: mr-landmarks.mrk.json, us-landmarks.mrk.json, mr-to-us.h5 (points of the MR to points of "
             "the US, as Slicer and ITK read it), mr-in-us.nrrd, overlay.png, report.json, and scene.mrb where "
-            f"slicer-core is installed. {NOTICE}"
+            "slicer-core is installed. After --us-flip also us-flipped.nrrd: the ultrasound that transform and "
+            f"landmarks belong to then. {NOTICE}"
         ),
     )
     command.add_argument("--mr", required=True, metavar="MR", help=f"the T2-weighted MR: {VOLUME_HELP}")
@@ -217,6 +218,7 @@ def _detect(options: argparse.Namespace) -> None:
     from LandmarkFusionLogic.imageio import silence_warnings
     from LandmarkFusionLogic.jobs import DetectRequest, VolumeSource, detect, landmarks
     from LandmarkFusionLogic.markupsfile import write_landmarks
+    from LandmarkFusionLogic.points import spread
 
     silence_warnings()
 
@@ -231,8 +233,8 @@ def _detect(options: argparse.Namespace) -> None:
     print(f"{'Landmark':<18} {'R':>8} {'A':>8} {'S':>8}   spread (mm)")
     for point in found:
         right, anterior, superior = point.position
-        spread = "" if point.covariance is None else f"{float(point.covariance.trace()) ** 0.5:8.1f}"
-        print(f"{point.name:<18} {right:8.1f} {anterior:8.1f} {superior:8.1f}   {spread}")
+        unsure = "" if point.covariance is None else f"{spread(point.covariance):8.1f}"
+        print(f"{point.name:<18} {right:8.1f} {anterior:8.1f} {superior:8.1f}   {unsure}")
     _warn(result.warnings)
     print(f"{result.model} on {result.device}, {result.seconds:.1f} s. {NOTICE}")
 

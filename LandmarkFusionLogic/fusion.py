@@ -16,7 +16,7 @@ from LandmarkFusionLogic.transformfile import write_transform
 from LandmarkFusionLogic.volume import Volume
 
 MR_LANDMARKS, US_LANDMARKS = "mr-landmarks.mrk.json", "us-landmarks.mrk.json"
-TRANSFORM, RESAMPLED = "mr-to-us.h5", "mr-in-us.nrrd"
+TRANSFORM, RESAMPLED, FLIPPED = "mr-to-us.h5", "mr-in-us.nrrd", "us-flipped.nrrd"
 OVERLAY, REPORT, SCENE = "overlay.png", "report.json", "scene.mrb"
 
 
@@ -52,19 +52,24 @@ def fuse_sides(mr: Side, us: Side, us_flips: Sequence[str] = (), us_confirmed: b
     warnings = [
         *mr.warnings,
         *us.warnings,
+        *orientation.outside(mr.volume, mr.landmarks, "MR"),
+        *orientation.outside(us.volume, us.landmarks, "US"),
         *orientation.implausible(mr.landmarks, "MR"),
         *orientation.implausible(us.landmarks, "US"),
         *fit.warnings,
+        *orientation.flip_notice(us_flips),
     ]
     if not us_confirmed:
         warnings.append(orientation.UNCONFIRMED)
-    return Fusion(mr, us, fit, tuple(us_flips), us_confirmed, tuple(warnings))
+    # Detection may have said already what is found here again.
+    return Fusion(mr, us, fit, tuple(us_flips), us_confirmed, tuple(dict.fromkeys(warnings)))
 
 
 def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[float, str], None]) -> list[str]:
     """Write the results into ``folder`` and return the names of the files.
 
-    ``seconds`` is what the work before took, for the report. The scene is written where slicer-core is installed.
+    ``seconds`` is what the work before took, for the report. A US that was flipped is written as well, and the scene
+    where slicer-core is installed.
     Raises InputError if a file cannot be written.
     """
     files = [MR_LANDMARKS, US_LANDMARKS, TRANSFORM, RESAMPLED]
@@ -74,6 +79,9 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
     write_transform(folder / TRANSFORM, fusion.fit.mr_to_us)
     mr_in_us = resample(fusion.mr.volume, fusion.us.volume, fusion.fit.mr_to_us)
     write_volume(folder / RESAMPLED, mr_in_us)
+    if fusion.us_flips:
+        write_volume(folder / FLIPPED, fusion.us.volume)
+        files.append(FLIPPED)
     if importlib.util.find_spec("slicer") is not None:
         from LandmarkFusionLogic.mrml.scene import write_scene
 

@@ -206,11 +206,12 @@ def fuse(request: FuseRequest, report: Report) -> FuseResult:
     report(0.0, "Reading the volumes")
     mr, us = load(request.mr, "MR volume"), load(request.us, "US volume")
     _refuse_same(mr, us)
-    turned = orientation.flipped(us, request.us_flips)
+    flips = orientation.net_flips(request.us_flips)
+    turned = orientation.flipped(us, flips)
     mr_side = _side("mr", mr, request.mr_landmarks, np.eye(4), request.device, part(report, 0.05, 0.4))
-    turn = orientation.flip_matrix(us.centre, request.us_flips)
+    turn = orientation.flip_matrix(us.centre, flips)
     us_side = _side("us", turned, request.us_landmarks, turn, request.device, part(report, 0.4, 0.75))
-    done = fusion.fuse_sides(mr_side, us_side, request.us_flips, request.us_confirmed)
+    done = fusion.fuse_sides(mr_side, us_side, flips, request.us_confirmed)
     with replacing(Path(request.out)) as folder:
         files = fusion.write(done, folder, time.perf_counter() - started, part(report, 0.75, 1.0))
     return FuseResult(

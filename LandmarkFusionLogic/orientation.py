@@ -6,7 +6,7 @@ them can find it out; only somebody who knows the probe can, which is why an unt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -64,9 +64,38 @@ def flip_matrix(centre: npt.ArrayLike, flips: Iterable[str]) -> FloatArray:
     return matrix
 
 
+def net_flips(flips: Sequence[str]) -> list[str]:
+    """``flips`` without those that undo each other: each name given an odd number of times, once, in their order."""
+    return [name for name in dict.fromkeys(flips) if flips.count(name) % 2]
+
+
 def flipped(volume: Volume, flips: Iterable[str]) -> Volume:
     """``volume`` with its IJK-to-RAS turned round about its centre; voxels are shared, not copied."""
     return Volume(volume.array, flip_matrix(volume.centre, flips) @ volume.ijk_to_ras)
+
+
+def outside(volume: Volume, landmarks: Iterable[Landmark], image: str) -> list[str]:
+    """A plain warning when landmarks of ``image`` ("MR", "US") lie outside of its ``volume``, otherwise nothing."""
+    to_index = np.linalg.inv(volume.ijk_to_ras)
+    names = []
+    for landmark in landmarks:
+        index = to_index[:3, :3] @ landmark.position + to_index[:3, 3]
+        if np.any(index < -0.5) or np.any(index > np.array(volume.shape_ijk) - 0.5):
+            names.append(landmark.name)
+    said = (
+        f"In the {image} these landmarks lie outside the volume: {', '.join(names)}; the gland is cut off or they "
+        "belong to another volume, check them."
+    )
+    return [said] if names else []
+
+
+def flip_notice(flips: Iterable[str]) -> list[str]:
+    """The warning that belongs to results of a flipped ultrasound; none without a flip."""
+    names = ", ".join(FLIP_NAMES[name] for name in flips)
+    if not names:
+        return []
+    text = f"The ultrasound was flipped ({names}): transform and landmarks belong to the flipped ultrasound "
+    return [text + "(us-flipped.nrrd, or the volume in the scene), not to the file that was given."]
 
 
 def implausible(landmarks: Iterable[Landmark], image: str) -> list[str]:

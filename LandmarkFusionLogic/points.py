@@ -37,6 +37,11 @@ class Landmark:
     state: str = PLACED
 
 
+def spread(covariance: FloatArray) -> float:
+    """The spread shown for a (3, 3) covariance in mm²: the root-mean-square distance from the landmark, mm."""
+    return float(np.sqrt(np.trace(covariance)))
+
+
 def by_name(landmarks: Iterable[Landmark]) -> dict[str, Landmark]:
     """Landmarks keyed by name.
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from LandmarkFusionLogic import NOTICE, __version__, orientation
-from LandmarkFusionLogic.points import Landmark
+from LandmarkFusionLogic.points import Landmark, spread
 from LandmarkFusionLogic.volume import Volume
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _points(landmarks: Iterable[Landmark]) -> list[dict[str, Any]]:
             "name": point.name,
             "position_ras_mm": [round(float(value), 3) for value in point.position],
             "state": point.state,
-            "spread_mm": None if point.covariance is None else round(float(np.sqrt(np.trace(point.covariance))), 2),
+            "spread_mm": None if point.covariance is None else round(spread(point.covariance), 2),
             "covariance_mm2": None if point.covariance is None else np.round(point.covariance, 3).tolist(),
         }
         for point in landmarks

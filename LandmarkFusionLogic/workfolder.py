@@ -18,9 +18,9 @@ _open: set[Path] = set()
 def replacing(out: Path) -> Iterator[Path]:
     """A fresh folder whose files are moved into ``out`` when the block ends well, and deleted when it does not.
 
-    It lies on the same disk, so that moving is renaming: beside an ``out`` that has to be made, inside one that exists,
-    whose parent may be another disk or not be writable. An ``out`` that exists keeps its other files; files of the
-    same name are replaced.
+    It lies on the same disk, so that moving is renaming: beside an ``out`` that has to be made, inside one that
+    exists, whose parent may be another disk or not be writable. An ``out`` that exists keeps its other files; files
+    of the same name are replaced.
     Raises InputError if ``out`` is a file or no folder can be made there.
     """
     target = Path(os.path.realpath(out))

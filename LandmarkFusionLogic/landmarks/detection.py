@@ -15,7 +15,8 @@ from LandmarkFusionLogic import assets
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
 from LandmarkFusionLogic.memory import is_out_of_memory
-from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark
+from LandmarkFusionLogic.orientation import outside
+from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark, spread
 from LandmarkFusionLogic.volume import Volume
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ _JITTERS = (
 
 MIN_GLAND_ML = 5.0
 """A recognised gland smaller than this is none."""
+MAX_SPREAD_MM = 20.0
+"""A landmark with a larger spread may lie anywhere in the gland."""
 
 
 @dataclass(frozen=True)
@@ -206,15 +209,11 @@ def _doubts(volume: Volume, views: list[_View], landmarks: list[Landmark], name:
     warnings = []
     if float(np.median([view.gland_ml for view in views])) < MIN_GLAND_ML:
         warnings.append(f"No prostate was recognized in the {name} volume; check the volume and its landmarks.")
-    to_index = np.linalg.inv(volume.ijk_to_ras)
-    outside = []
-    for landmark in landmarks:
-        index = to_index[:3, :3] @ landmark.position + to_index[:3, 3]
-        if np.any(index < -0.5) or np.any(index > np.array(volume.shape_ijk) - 0.5):
-            outside.append(landmark.name)
-    if outside:
-        warnings.append(
-            f"In the {name} these landmarks lie outside the volume: {', '.join(outside)}; the gland is probably cut "
-            "off, check them."
-        )
-    return warnings
+    unsure = [
+        landmark.name
+        for landmark in landmarks
+        if landmark.covariance is not None and spread(landmark.covariance) > MAX_SPREAD_MM
+    ]
+    if unsure:
+        warnings.append(f"The network is unsure about {', '.join(unsure)} in the {name}; check them.")
+    return [*warnings, *outside(volume, landmarks, name)]

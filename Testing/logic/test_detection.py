@@ -14,7 +14,7 @@ from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle, thinned
 from LandmarkFusionLogic.landmarks.device import choose_device
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
-from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES
+from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES, spread
 from LandmarkFusionLogic.rigid.fit import apply
 from LandmarkFusionLogic.volume import Volume
 
@@ -30,6 +30,13 @@ class BrightestPlace(torch.nn.Module):
     def forward(self, x):
         heatmap = (20 * x).flatten(2).softmax(dim=-1).view_as(x)
         return LandmarkOutput(heatmap.expand(-1, 3, -1, -1, -1), x)
+
+
+class EqualPlaces(BrightestPlace):
+    """The same that sees no difference between any two places."""
+
+    def forward(self, x):
+        return super().forward(0 * x)
 
 
 class BrokenGpu(BrightestPlace):
@@ -163,6 +170,14 @@ def test_a_volume_without_gland_and_landmarks_outside_are_doubted(finder):
     assert any("No prostate" in w for w in detect_with_bundle(faint, finder, CPU, lambda *_: None).warnings)
     clear = _blob(affine, (80, 80, 80), centre, ((14.0, 14.0, 14.0), np.eye(3)))
     assert detect_with_bundle(clear, finder, CPU, lambda *_: None).warnings == ()
+
+
+def test_a_network_that_is_unsure_says_so(bundle):
+    clueless = dataclasses.replace(bundle, network=EqualPlaces())
+    found = detect_with_bundle(samples.volume(), clueless, CPU, lambda *_: None)
+    assert min(spread(point.covariance) for point in found.landmarks) > 20
+    said = "The network is unsure about Apex, Bladder neck, Posterior median in the MR; check them."
+    assert said in found.warnings
 
 
 def test_devices_are_checked_by_name():

@@ -3,6 +3,7 @@
 import json
 import os
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import samples
 from scipy.ndimage import gaussian_filter
 
 from LandmarkFusionLogic import NOTICE, imageio, orientation
+from LandmarkFusionLogic.fusion import Side, fuse_sides
 from LandmarkFusionLogic.jobs import FuseRequest, SimulateRequest, VolumeSource, fuse, simulate
 from LandmarkFusionLogic.markupsfile import read_landmarks, write_landmarks
 from LandmarkFusionLogic.points import Landmark
@@ -178,6 +180,33 @@ def test_a_flip_takes_the_landmarks_along_and_is_written_down(case):
     assert orientation.UNCONFIRMED in flipped.warnings
     filled = imageio.read_volume(out / "mr-in-us.nrrd")
     np.testing.assert_allclose(filled.ijk_to_ras, turn @ us.ijk_to_ras, atol=1e-4)
+    kept = imageio.read_volume(out / "us-flipped.nrrd")
+    np.testing.assert_allclose(kept.ijk_to_ras, turn @ us.ijk_to_ras, atol=1e-4)
+    np.testing.assert_array_equal(kept.array, us.array)
+    assert "us-flipped.nrrd" in flipped.files
+    said = "The ultrasound was flipped (left-right): transform and landmarks belong to the flipped ultrasound"
+    assert any(text.startswith(said) for text in report["warnings"])
+
+
+def test_flips_that_undo_each_other_are_none(case):
+    plain, _ = _fuse(case)
+    twice, out = _fuse(case, us_flips=["lr", "lr"])
+    assert (twice.mr_to_us, twice.files, twice.warnings) == (plain.mr_to_us, plain.files, plain.warnings)
+    assert json.loads((out / "report.json").read_text())["images"]["us"]["flips_applied"] == []
+    assert orientation.net_flips(["si", "lr", "ap", "lr", "si", "si"]) == ["si", "ap"]
+
+
+def test_given_landmarks_outside_of_their_image_are_told_once(case):
+    points = [replace(p, position=p.position + 300) for p in read_landmarks(case / "us.mrk.json")]
+    write_landmarks(case / "us.mrk.json", points)
+    result, _ = _fuse(case)
+    told = [text for text in result.warnings if "outside the volume" in text]
+    assert [text[:9] for text in told] == ["In the US"]
+    assert all(point.name in told[0] for point in points)
+    volume = imageio.read_volume(case / "Doe^John-us.nii.gz")
+    mr = Side(imageio.read_volume(case / "Doe^John-mr.nrrd"), read_landmarks(case / "mr.mrk.json"))
+    detected = fuse_sides(mr, Side(volume, points, warnings=tuple(told)))
+    assert detected.warnings.count(told[0]) == 1
 
 
 def test_a_failure_at_the_last_step_leaves_nothing(case, monkeypatch):

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from slicer.i18n import tr as _
 
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import Table, setEnabled
 from LandmarkFusionLogic.mrml.landmarks import Row
-from LandmarkFusionLogic.points import DETECTED, EDITED, LANDMARK_NAMES, PLACED
+from LandmarkFusionLogic.points import DETECTED, EDITED, LANDMARK_NAMES, PLACED, spread
 
 
 class LandmarksPanel:
@@ -113,7 +112,7 @@ def _texts(row: Row) -> list[str]:
     if row.landmark is None:
         return [row.name, "–", "–", _("not placed"), lock]
     position = ", ".join(f"{value:.1f}" for value in row.landmark.position)
-    spread = "–"
+    unsure = "–"
     if row.landmark.covariance is not None:
-        spread = _("±{spread:.1f} mm").format(spread=float(np.sqrt(np.trace(row.landmark.covariance) / 3)))
-    return [row.name, position, spread, _state(row.landmark.state), lock]
+        unsure = _("±{spread:.1f} mm").format(spread=spread(row.landmark.covariance))
+    return [row.name, position, unsure, _state(row.landmark.state), lock]
