@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
-from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.datasets.mrus27 import case_folders, is_development, true_landmarks
 from LandmarkFusionLogic.evaluation.errors import Finding, listing, table
 from LandmarkFusionLogic.imageio import read_volume
 from LandmarkFusionLogic.landmarks.detection import detect_landmarks
-from LandmarkFusionLogic.landmarks.trainingdata import posterior_of_mask
-from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, FloatArray
 
 SOURCE = (
     "Images: mrus-27, 27 MR/TRUS pairs from the repository DeepRegNet/DeepReg (Apache-2.0), blurred on purpose\n"
@@ -23,35 +18,12 @@ SOURCE = (
 )
 
 
-def is_development(case: str) -> bool:
-    """Whether ``case`` (case000003) may be looked at while developing: its number is divisible by 3."""
-    return int(case.removeprefix("case")) % 3 == 0
-
-
-def true_landmarks(folder: Path, modality: str) -> dict[str, FloatArray]:
-    """The known landmarks of a case's image, (3,) RAS mm, by name."""
-    points = json.loads((folder / "points.json").read_text(encoding="utf-8"))
-    known = {
-        name: np.array(points[key][modality], dtype=np.float64)
-        for key, name in (("apex", APEX), ("base", BLADDER_NECK))
-        if key in points
-    }
-    if APEX in known and BLADDER_NECK in known:
-        gland = read_volume(folder / f"{modality}-gland.nrrd", "gland mask")
-        posterior = posterior_of_mask(gland, known[APEX], known[BLADDER_NECK])
-        if posterior is not None:
-            known[POSTERIOR_MEDIAN] = posterior
-    return known
-
-
 def evaluate_cases(data: Path, device: str, report: Callable[[float, str], None]) -> list[Finding]:
     """Detect in every image of ``data``/mrus-27 and compare with the truth.
 
     Raises InputError where the folder is not there.
     """
-    folders = sorted((data / "mrus-27").glob("case*"))
-    if not folders:
-        raise InputError(f"The folder “{data.name}” holds no mrus-27 cases; give the folder that holds mrus-27.")
+    folders = case_folders(data)
     findings = []
     for number, folder in enumerate(folders):
         report(number / len(folders), f"Detecting in {folder.name}")
@@ -68,8 +40,8 @@ def evaluate_cases(data: Path, device: str, report: Callable[[float, str], None]
 
 def describe_cases(findings: list[Finding]) -> str:
     """The tables as text: every case, then development and final cases apart."""
-    development = [finding for finding in findings if is_development(finding.case)]
-    final = [finding for finding in findings if not is_development(finding.case)]
+    development = [finding for finding in findings if is_development(Path(finding.case))]
+    final = [finding for finding in findings if not is_development(Path(finding.case))]
     return "\n\n".join(
         [
             "Radial errors, mm\n" + listing(findings),

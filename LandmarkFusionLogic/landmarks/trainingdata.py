@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing, network_input, resample
-from LandmarkFusionLogic.points import APEX, BLADDER_NECK, LANDMARK_NAMES, POSTERIOR_MEDIAN
+from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.simulation.case import SimulatedImage, simulate_image
 from LandmarkFusionLogic.volume import Volume
 
@@ -89,58 +88,17 @@ def development_examples(data: Path, modality: str, grid: InputGrid, settings: P
     """The pairs of mrus-27 whose number is divisible by 3 (the others are for final tables), in ``modality``.
 
     ``data`` is the folder that LANDMARKFUSION_DATA names. Apex and bladder neck are the experts', where they set them;
-    the posterior median follows from both and the expert's gland mask (see `posterior_of_mask`).
+    the posterior median follows from both and the expert's gland mask (see `mrus27.posterior_of_mask`).
     """
-    folders = sorted((data / "mrus-27").glob("case*"))
-    return [
-        _real_example(folder, modality, grid, settings)
-        for folder in folders
-        if int(folder.name.removeprefix("case")) % 3 == 0
-    ]
+    from LandmarkFusionLogic.datasets import mrus27
+    from LandmarkFusionLogic.imageio import read_volume
 
-
-def _real_example(folder: Path, modality: str, grid: InputGrid, settings: Preprocessing) -> Example:
-    image, gland = (_read(folder / f"{modality}{part}.nrrd") for part in ("", "-gland"))
-    points = json.loads((folder / "points.json").read_text(encoding="utf-8"))
-    positions = {
-        landmark: np.array(points[key][modality], dtype=np.float64)
-        for key, landmark in (("apex", APEX), ("base", BLADDER_NECK))
-        if key in points
-    }
-    if APEX in positions and BLADDER_NECK in positions:
-        posterior = posterior_of_mask(gland, positions[APEX], positions[BLADDER_NECK])
-        if posterior is not None:
-            positions[POSTERIOR_MEDIAN] = posterior
-    return make_example(image, gland, positions, grid, settings, folder.name)
-
-
-def posterior_of_mask(gland: Volume, apex: FloatArray, neck: FloatArray) -> FloatArray | None:
-    """(3,) RAS mm: the posterior median by its definition, from a mask (0 outside) and the two other landmarks (3,).
-
-    From the middle of the line apex to neck, perpendicular to it and backwards in the sagittal plane, to where the ray
-    leaves the mask. None where it never meets the mask.
-    """
-    axis = np.array([0.0, neck[1] - apex[1], neck[2] - apex[2]])
-    backwards = np.array([0.0, -axis[2], axis[1]]) / np.linalg.norm(axis)
-    ray = (apex + neck) / 2 + np.arange(0, 80, 0.25)[:, None] * backwards
-    to_index = np.linalg.inv(gland.ijk_to_ras)
-    index = np.round(ray @ to_index[:3, :3].T + to_index[:3, 3]).astype(int)[:, ::-1]
-    within = np.all((index >= 0) & (index < gland.array.shape), axis=1)
-    inside = np.zeros(len(ray), dtype=bool)
-    inside[within] = np.asarray(gland.array, dtype=np.float32)[tuple(index[within].T)] > 0
-    return np.asarray(ray[np.flatnonzero(inside)[-1]]) if inside.any() else None
-
-
-def _read(path: Path) -> Volume:
-    import SimpleITK as sitk
-
-    image = sitk.ReadImage(str(path))
-    lps_to_ras = np.diag([-1.0, -1.0, 1.0])
-    affine = np.eye(4)
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    affine[:3, :3] = lps_to_ras @ direction @ np.diag(image.GetSpacing())
-    affine[:3, 3] = lps_to_ras @ np.array(image.GetOrigin())
-    return Volume(sitk.GetArrayFromImage(image), affine)
+    examples = []
+    for folder in filter(mrus27.is_development, mrus27.case_folders(data)):
+        image, gland = (read_volume(folder / f"{modality}{part}.nrrd") for part in ("", "-gland"))
+        positions = mrus27.true_landmarks(folder, modality)
+        examples.append(make_example(image, gland, positions, grid, settings, folder.name))
+    return examples
 
 
 def radial_errors(predicted: Float32Array, examples: Sequence[Example], spacing_mm: float) -> FloatArray:

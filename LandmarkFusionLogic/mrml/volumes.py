@@ -43,12 +43,6 @@ def volume_from_node(node: Node, what: str) -> Volume:
     return check_volume(array_view(node), ijk_to_ras(node), what)
 
 
-def check_pair(mr: Node, us: Node) -> None:
-    """Raises InputError where MR and US are one and the same volume."""
-    if mr is not None and mr is us:
-        raise InputError("MR and US are the same volume; choose the ultrasound volume as US.")
-
-
 def array_view(node: Node) -> np.ndarray:
     """The node's voxels, (K, J, I), or (K, J, I, components) where a voxel has several values; a view, no copy."""
     image = node.GetImageData()

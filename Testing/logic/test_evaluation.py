@@ -1,10 +1,12 @@
 """The tables' arithmetic, and the baseline that must not see its own truth."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from LandmarkFusionLogic.datasets.mrus27 import is_development
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.evaluation.cases import is_development
 from LandmarkFusionLogic.evaluation.errors import Finding, listing, mean_position_errors, summarize, table
 from LandmarkFusionLogic.evaluation.simulated import evaluate_simulated
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK
@@ -47,7 +49,7 @@ def test_tables_show_part_of_the_cases_with_the_baseline_of_all():
 
 
 def test_every_third_case_is_for_development():
-    assert [is_development(f"case{n:06d}") for n in range(4)] == [True, False, False, True]
+    assert [is_development(Path(f"case{n:06d}")) for n in range(4)] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("cases", [0, 1, 10_000])

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from LandmarkFusionLogic import assets
+from LandmarkFusionLogic.datasets.mrus27 import posterior_of_mask
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.export import export_run
@@ -34,7 +35,6 @@ from LandmarkFusionLogic.landmarks.trainingdata import (
     development_examples,
     make_example,
     mean_position_errors,
-    posterior_of_mask,
     radial_errors,
     simulated_example,
 )

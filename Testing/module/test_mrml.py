@@ -56,8 +56,6 @@ def test_volumes_that_cannot_be_used(world, mr):
     mr.SetAndObserveTransformNodeID(parent.GetID())
     with pytest.raises(InputError, match="under the transform “table”"):
         volumes.volume_from_node(mr, "MR volume")
-    with pytest.raises(InputError, match="same volume"):
-        volumes.check_pair(mr, mr)
 
 
 @pytest.mark.parametrize(

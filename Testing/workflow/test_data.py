@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from LandmarkFusionLogic.datasets.mrus27 import true_landmarks
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.evaluation.cases import describe_cases, evaluate_cases, true_landmarks
+from LandmarkFusionLogic.evaluation.cases import describe_cases, evaluate_cases
 from LandmarkFusionLogic.evaluation.errors import Finding
 from LandmarkFusionLogic.imageio import read_volume
 from LandmarkFusionLogic.jobs import FuseRequest, VolumeSource, fuse

@@ -1,0 +1,1 @@
+"""Public image collections, read as they are published."""
