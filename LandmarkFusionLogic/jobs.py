@@ -59,18 +59,43 @@ class LandmarkRecord:
 class DetectRequest:
     """Find the landmarks of one volume. ``modality`` is "mr" or "us"; ``device`` auto | cuda | mps | cpu.
 
-    ``model`` is the folder of a network of the user's own; None takes the one that ships.
+    ``model`` is the folder of a network, or the name of one that ships; None takes the default one. ``click`` (3) is a
+    point in the gland, RAS mm, ``gland_mask`` a mask of it (0 outside): with either, the search starts there.
+    ``out`` is a folder that exists, where ``gland.npy`` goes: the gland's probability, float32 (K, J, I).
     """
 
     volume: VolumeSource
     modality: str
     device: str = "auto"
     model: str | None = None
+    click: list[float] | None = None
+    gland_mask: VolumeSource | None = None
+    out: str | None = None
+
+
+@dataclass(frozen=True)
+class GlandRecord:
+    """The gland of one image: centroid (3) RAS mm with covariance 3x3 mm², volume in ml.
+
+    ``path`` is the ``.npy`` file of its probability, float32 (K, J, I), whose affine is ``ijk_to_ras`` (4x4 to RAS
+    mm); None where none was asked for.
+    """
+
+    path: str | None
+    ijk_to_ras: Matrix
+    centroid: list[float]
+    centroid_covariance: Matrix
+    millilitres: float
 
 
 @dataclass(frozen=True)
 class DetectResult:
-    """The landmarks found, what found them and on what, and plain warnings for the user."""
+    """The landmarks found, what found them and on what, and plain warnings for the user.
+
+    ``ask_first`` names the doubtful landmarks, least certain first; ``disagreement_mm`` is the distance to what a
+    second network says, for each landmark, empty where there is none; ``coverage`` (0..1) is how much of the gland's
+    surroundings the image really shows; ``kind`` is the network's: simulation, research or own.
+    """
 
     modality: str
     landmarks: list[LandmarkRecord]
@@ -78,6 +103,11 @@ class DetectResult:
     device: str
     seconds: float
     warnings: list[str] = field(default_factory=list)
+    gland: GlandRecord | None = None
+    ask_first: list[str] = field(default_factory=list)
+    disagreement_mm: dict[str, float] = field(default_factory=dict)
+    coverage: float | None = None
+    kind: str = "simulation"
 
 
 @dataclass(frozen=True)
@@ -86,7 +116,9 @@ class FuseRequest:
 
     ``mr_landmarks`` and ``us_landmarks`` are markups files; a side without one is detected. ``us_flips`` turns the
     ultrasound round about its centre ("lr", "ap", "si") before anything else; ``us_confirmed`` says that somebody has
-    checked the left and right of the ultrasound.
+    checked the left and right of the ultrasound. Models, clicks and gland masks are those of `DetectRequest`, for each
+    side, on the volumes as they are stored. ``targets`` are files of what is to be carried over from the MR; ``fit``
+    is "best" (knows the points' uncertainty) or "svd" (plain).
     """
 
     mr: VolumeSource
@@ -97,6 +129,14 @@ class FuseRequest:
     device: str = "auto"
     us_flips: list[str] = field(default_factory=list)
     us_confirmed: bool = False
+    mr_model: str | None = None
+    us_model: str | None = None
+    mr_click: list[float] | None = None
+    us_click: list[float] | None = None
+    mr_gland: VolumeSource | None = None
+    us_gland: VolumeSource | None = None
+    targets: list[str] = field(default_factory=list)
+    fit: str = "best"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from LandmarkFusionLogic.jobs import (
     DetectRequest,
     DetectResult,
     FuseRequest,
+    GlandRecord,
     LandmarkRecord,
     VolumeSource,
     detect,
@@ -28,9 +30,13 @@ from LandmarkFusionLogic.workfolder import replacing
 REQUEST = DetectRequest(VolumeSource("a.npy", [[1.0, 0, 0, 0]] * 4), "mr", "cpu")
 RESULT = DetectResult("us", [LandmarkRecord("Apex", [1.0, 2.0, 3.0], [[1.0] * 3] * 3, "detected")], "m", "CPU", 0.5)
 FUSE = FuseRequest(VolumeSource("a"), VolumeSource("b", series=2), "out", us_flips=["lr"], us_confirmed=True)
+CLICKED = DetectRequest(VolumeSource("a"), "us", click=[1.0, 2.0, 3.0], gland_mask=VolumeSource("m"), out="folder")
+GLAND = GlandRecord("gland.npy", [[1.0, 0, 0, 0]] * 4, [1.0, 2.0, 3.0], [[1.0] * 3] * 3, 41.5)
+CHECKED = replace(RESULT, gland=GLAND, ask_first=["Apex"], disagreement_mm={"Apex": 4.5}, coverage=0.9, kind="own")
+AIDED = replace(FUSE, mr_model="m", us_click=[1.0, 2.0, 3.0], mr_gland=VolumeSource("g"), targets=["t"], fit="svd")
 
 
-@pytest.mark.parametrize("value", [REQUEST, RESULT, FUSE])
+@pytest.mark.parametrize("value", [REQUEST, RESULT, FUSE, CLICKED, CHECKED, AIDED])
 def test_everything_survives_json(value):
     assert from_json(type(value), json.loads(json.dumps(to_json(value)))) == value
 
