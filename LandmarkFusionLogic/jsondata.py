@@ -1,6 +1,6 @@
 """Frozen dataclasses to JSON and back, checked against their type hints.
 
-Understood: str, int, float, bool, None, list, dict with text keys, Optional and nested dataclasses.
+Understood: str, int, float, bool, None, list, tuple, dict with text keys, Optional and nested dataclasses.
 """
 
 from __future__ import annotations
@@ -56,6 +56,12 @@ def _value(hint: Any, data: Any, where: str) -> Any:
         return _value(next(arg for arg in args if arg is not type(None)), data, where)
     if origin is list and isinstance(data, list):
         return [_value(args[0], item, f"{where}[{index}]") for index, item in enumerate(data)]
+    if origin is tuple and isinstance(data, list):
+        kinds = [args[0]] * len(data) if args[-1] is Ellipsis else args
+        if len(kinds) != len(data):
+            raise InputError(f"{where} must have {len(kinds)} values.")
+        pairs = enumerate(zip(kinds, data, strict=True))
+        return tuple(_value(kind, item, f"{where}[{index}]") for index, (kind, item) in pairs)
     if origin is dict and isinstance(data, dict):
         return {key: _value(args[1], item, f"{where}.{key}") for key, item in data.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from LandmarkFusionLogic.datasets.cases import ImageCase
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.imageio import read_volume
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, FloatArray
@@ -27,6 +28,24 @@ def case_folders(data: Path) -> list[Path]:
 def is_development(folder: Path) -> bool:
     """Whether a case (case000003) may be looked at while developing: its number is divisible by 3."""
     return int(folder.name.removeprefix("case")) % 3 == 0
+
+
+def fold_of(folder: Path) -> int:
+    """The fold of cross-validation that holds a case: its number modulo 3."""
+    return int(folder.name.removeprefix("case")) % 3
+
+
+def image_cases(data: Path, modality: str) -> list[ImageCase]:
+    """All 27 images of ``modality`` (mr, us) with gland masks and the landmarks that are known of each.
+
+    Raises InputError where the folder holds none.
+    """
+    cases = []
+    for folder in case_folders(data):
+        image, gland = (read_volume(folder / f"{modality}{part}.nrrd") for part in ("", "-gland"))
+        positions = true_landmarks(folder, modality)
+        cases.append(ImageCase(folder.name, folder.name, modality, image, gland, positions))
+    return cases
 
 
 def true_landmarks(folder: Path, modality: str) -> dict[str, FloatArray]:

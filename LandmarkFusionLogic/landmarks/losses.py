@@ -28,12 +28,18 @@ class LossWeights:
 
 
 def total_loss(
-    output: LandmarkOutput, landmarks: Tensor, visible: Tensor, gland: Tensor, spacing_mm: float, weights: LossWeights
+    output: LandmarkOutput,
+    landmarks: Tensor,
+    visible: Tensor,
+    gland: Tensor,
+    spacing_mm: float,
+    weights: LossWeights,
+    gland_known: Tensor | None = None,
 ) -> Tensor:
     """Mean over the batch of Fang eq. 3 plus the mask's loss: a scalar.
 
     ``landmarks`` (B, L, 3) true positions in voxels k, j, i; ``visible`` (B, L) 1 where a landmark counts, else 0;
-    ``gland`` (B, 1, D, H, W) the true mask 0..1.
+    ``gland`` (B, 1, D, H, W) the true mask 0..1, which counts where ``gland_known`` (B,) is 1 (by default everywhere).
     """
     terms = coordinate_loss(dsnt(output.heatmaps), landmarks, spacing_mm, weights.l2)
     if weights.distance:
@@ -43,7 +49,7 @@ def total_loss(
     if weights.target:
         terms = terms + weights.target * target_loss(output.heatmaps, landmarks, weights.target_sigma_mm / spacing_mm)
     landmark_term = (terms * visible).sum() / visible.sum().clamp_min(1)
-    return landmark_term + weights.mask * mask_loss(output.gland_logits, gland)
+    return landmark_term + weights.mask * mask_loss(output.gland_logits, gland, gland_known)
 
 
 def coordinate_loss(predicted: Tensor, true: Tensor, spacing_mm: float, l2: float = 1.0) -> Tensor:
@@ -71,10 +77,12 @@ def target_loss(heatmaps: Tensor, true: Tensor, sigma: float) -> Tensor:
     return -(target * heatmaps.flatten(2).clamp_min(1e-12).log()).sum(dim=-1)
 
 
-def mask_loss(logits: Tensor, gland: Tensor) -> Tensor:
-    """Binary cross entropy + (1 - soft Dice) of (B, 1, D, H, W): a scalar."""
+def mask_loss(logits: Tensor, gland: Tensor, known: Tensor | None = None) -> Tensor:
+    """Binary cross entropy + (1 - soft Dice) of (B, 1, D, H, W), mean over the images ``known`` (B,): a scalar."""
     probability = logits.sigmoid()
     overlap = (probability * gland).flatten(1).sum(dim=1)
     sizes = probability.flatten(1).sum(dim=1) + gland.flatten(1).sum(dim=1)
     dice = (2 * overlap + 1) / (sizes + 1)
-    return F.binary_cross_entropy_with_logits(logits, gland) + (1 - dice).mean()
+    entropy = F.binary_cross_entropy_with_logits(logits, gland, reduction="none").flatten(1).mean(dim=1)
+    weight = torch.ones_like(dice) if known is None else known
+    return ((entropy + 1 - dice) * weight).sum() / weight.sum().clamp_min(1)

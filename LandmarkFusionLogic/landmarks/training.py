@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,64 +26,31 @@ import torch
 from torch import Tensor
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.landmarks.losses import LossWeights, total_loss
+from LandmarkFusionLogic.jsondata import from_json
+from LandmarkFusionLogic.landmarks.augmentation import CROP, WHOLE, Augmentation
+from LandmarkFusionLogic.landmarks.bundle import load_bundle
+from LandmarkFusionLogic.landmarks.losses import total_loss
 from LandmarkFusionLogic.landmarks.network import LandmarkNetwork, dsnt
-from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
+from LandmarkFusionLogic.landmarks.preprocessing import Preprocessing
+from LandmarkFusionLogic.landmarks.trainingconfig import (
+    TrainingConfig,
+    case_examples,
+    held_out_examples,
+    simulated_example_of,
+    simulated_examples,
+)
 from LandmarkFusionLogic.landmarks.trainingdata import (
+    CROP_PREPROCESSING,
     GRIDS,
     Example,
     development_examples,
     mean_position_errors,
     radial_errors,
-    simulated_example,
 )
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.simulation.seeds import TRAINING, VALIDATION
 
 CHECKPOINT = "checkpoint.pt"
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """All that decides the weights besides the code: the same configuration and steps give the same weights.
-
-    ``average`` is the decay of the running mean of the weights, which is what is evaluated and shipped. The learning
-    rate falls as 1 / sqrt(1 + step / ``settle_steps``), so that no end needs to be known beforehand. Each
-    step brings ``batch`` new cases, and those of ``replay_after`` steps before mirrored (0: none). To finish a run,
-    let the rate fall to zero over ``cooldown_steps`` from step ``cooldown_start``.
-    """
-
-    modality: str
-    network: dict[str, Any] = field(default_factory=lambda: {"landmarks": 3, "widths": [8, 32, 64, 96]})
-    grid: InputGrid | None = None
-    preprocessing: Preprocessing = field(default_factory=Preprocessing)
-    loss: LossWeights = field(default_factory=LossWeights)
-    batch: int = 2
-    replay_after: int = 100
-    learning_rate: float = 2e-3
-    settle_steps: int = 2000
-    cooldown_start: int | None = None
-    cooldown_steps: int = 1000
-    average: float = 0.998
-    mixed_precision: bool = False
-    first_seed: int = TRAINING.start
-    render_spacing_mm: float = 2.0
-
-    def rate(self, step: int) -> float:
-        """Learning rate at ``step``."""
-        rate = self.learning_rate / math.sqrt(1 + step / self.settle_steps)
-        if self.cooldown_start is None:
-            return rate
-        return rate * min(1.0, max(0.0, 1 - (step - self.cooldown_start) / self.cooldown_steps))
-
-    def finished(self, step: int) -> bool:
-        """Whether the rate has fallen to zero at ``step``."""
-        return self.cooldown_start is not None and step >= self.cooldown_start + self.cooldown_steps
-
-    @property
-    def input_grid(self) -> InputGrid:
-        """The modality's grid unless another was given."""
-        return self.grid or GRIDS[self.modality]
 
 
 class Trainer:
@@ -95,14 +60,13 @@ class Trainer:
     """
 
     def __init__(self, config: TrainingConfig, device: str = "cpu", workers: int = 0) -> None:
-        if config.modality not in GRIDS:
-            raise InputError(f"The modality is “{config.modality}”; give mr or us.")
-        if config.first_seed not in TRAINING:
-            raise InputError(f"Training seeds begin at {TRAINING.start}, so that no test case is trained on.")
+        config.check()
         self.config = config
         self.device = torch.device(device)
         torch.manual_seed(config.first_seed % 2**31)
         self.network = LandmarkNetwork(**config.network).to(self.device)
+        if config.start is not None:
+            self.network.load_state_dict(_start_weights(config))
         self.averaged = LandmarkNetwork(**config.network).to(self.device)
         self.averaged.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
@@ -113,7 +77,12 @@ class Trainer:
         self._ahead = 4 * workers
 
     def examples(self) -> list[Example]:
-        """The next batch: new seeds, and the mirror images of earlier ones, which cost nothing."""
+        """The next batch: new seeds, the mirror images of earlier ones, which cost nothing, and real cases."""
+        return self._simulated() + case_examples(self.config, self.steps)
+
+    def _simulated(self) -> list[Example]:
+        if self.config.batch < 1:
+            return []
         replay = self.config.replay_after
         new = self._of_step(self.steps)
         if not replay:
@@ -126,10 +95,10 @@ class Trainer:
 
     def _of_step(self, step: int) -> list[Example]:
         if self._pool is None:
-            return new_examples(self.config, step)
+            return simulated_examples(self.config, step)
         for coming in range(step, step + self._ahead):
             if coming not in self._coming:
-                self._coming[coming] = self._pool.submit(new_examples, self.config, coming)
+                self._coming[coming] = self._pool.submit(simulated_examples, self.config, coming)
         return self._coming.pop(step).result()
 
     def close(self) -> None:
@@ -139,14 +108,16 @@ class Trainer:
 
     def step(self, examples: Sequence[Example] | None = None) -> float:
         """One step of the optimizer on ``examples`` (by default the next simulated ones); returns the loss."""
-        images, glands, landmarks, visible = collate(examples or self.examples(), self.device)
+        examples = examples or self.examples()
+        images, glands, landmarks, visible = collate(examples, self.device)
+        known = torch.tensor([float(example.gland_known) for example in examples], device=self.device)
         config = self.config
         for group in self.optimizer.param_groups:
             group["lr"] = config.rate(self.steps)
         self.network.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=config.mixed_precision):
             output = self.network(images)
-        loss = total_loss(output, landmarks, visible, glands, config.input_grid.spacing_mm, config.loss)
+        loss = total_loss(output, landmarks, visible, glands, config.input_grid.spacing_mm, config.loss, known)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 50.0)
@@ -184,13 +155,15 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def new_examples(config: TrainingConfig, step: int) -> list[Example]:
-    """The cases that ``step`` brings: seeds that no other step brings."""
-    first = config.first_seed + step * config.batch
-    return [
-        simulated_example(seed, config.modality, config.input_grid, config.preprocessing, config.render_spacing_mm)
-        for seed in range(first, first + config.batch)
-    ]
+def _start_weights(config: TrainingConfig) -> dict[str, Tensor]:
+    """The weights that fine-tuning begins with.
+
+    Raises InputError where they are missing or those of another network.
+    """
+    bundle = load_bundle(Path(config.start or ""))
+    if bundle.modality != config.modality or bundle.metadata["network"] != config.network:
+        raise InputError(f"The network “{bundle.name}” cannot be trained on as this {config.modality} network.")
+    return bundle.network.state_dict()
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
@@ -310,17 +283,13 @@ def train(
 
 
 def _evaluation_sets(config: TrainingConfig, validation_cases: int) -> dict[str, list[Example]]:
-    grid, settings = config.input_grid, config.preprocessing
-    sets = {
-        "simulated": [
-            simulated_example(seed, config.modality, grid, settings, config.render_spacing_mm)
-            for seed in VALIDATION[:validation_cases]
-        ]
-    }
-    data = os.environ.get("LANDMARKFUSION_DATA")
-    if data:
-        sets["real"] = development_examples(Path(data), config.modality, grid, settings)
-    return sets
+    plain = replace(config, augmentation=None, conditions=0.0)
+    sets = {"simulated": [simulated_example_of(plain, seed) for seed in VALIDATION[:validation_cases]]}
+    if config.cases is not None:
+        sets["held out"] = held_out_examples(config)
+    elif (data := os.environ.get("LANDMARKFUSION_DATA")) and config.stage == WHOLE:
+        sets["real"] = development_examples(Path(data), config.modality, config.input_grid, config.preprocessing)
+    return {name: examples for name, examples in sets.items() if examples}
 
 
 def _report(trainer: Trainer, sets: dict[str, list[Example]], out: Path, log: Callable[[str], None]) -> None:
@@ -333,16 +302,41 @@ def _report(trainer: Trainer, sets: dict[str, list[Example]], out: Path, log: Ca
         lines.write(json.dumps(record) + "\n")
 
 
+def read_config(path: Path) -> TrainingConfig:
+    """The configuration in a JSON file: the fields of `TrainingConfig` by their names.
+
+    Raises InputError where the file, a field or a value is wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"The configuration “{path.name}” cannot be read.") from error
+    except ValueError as error:
+        raise InputError(f"The configuration “{path.name}” is not valid JSON.") from error
+    config = from_json(TrainingConfig, data)
+    config.check()
+    return config
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Train a landmark network on simulated cases.")
-    parser.add_argument("--modality", choices=sorted(GRIDS), required=True)
+    parser = argparse.ArgumentParser(
+        description="Train a landmark network on simulated cases, or on cases of your own."
+    )
+    parser.add_argument(
+        "--config", type=Path, help="JSON file with the fields of TrainingConfig; instead of the options"
+    )
+    parser.add_argument("--modality", choices=sorted(GRIDS))
+    parser.add_argument("--stage", choices=(WHOLE, CROP), default=WHOLE)
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoint and scores; an old run goes on")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=0, help="processes that make the cases meanwhile")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--first-seed", type=int, default=TRAINING.start)
+    parser.add_argument("--start", help="folder of a network to begin with")
+    parser.add_argument("--augment", action="store_true", help="pose every example at random")
+    parser.add_argument("--conditions", type=float, default=0.0, help="share of cases with a cavity, a catheter, …")
     parser.add_argument(
         "--mixed-precision", action="store_true", help="bfloat16 where it is safe: about twice as fast"
     )
@@ -350,15 +344,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cooldown-steps", type=int, default=1000)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    config = TrainingConfig(
-        options.modality,
-        first_seed=options.first_seed,
-        mixed_precision=options.mixed_precision,
-        cooldown_start=options.cooldown_start,
-        cooldown_steps=options.cooldown_steps,
-    )
     train(
-        config,
+        _config(options) if options.config is None else read_config(options.config),
         options.out,
         options.minutes,
         lambda text: print(text, flush=True),
@@ -366,6 +353,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
     )
     return 0
+
+
+def _config(options: argparse.Namespace) -> TrainingConfig:
+    if options.modality is None:
+        raise InputError("Give --modality mr or us, or a configuration with --config.")
+    crop = options.stage == CROP
+    return TrainingConfig(
+        options.modality,
+        stage=options.stage,
+        preprocessing=CROP_PREPROCESSING if crop else Preprocessing(),
+        render_spacing_mm=1.5 if crop else 2.0,
+        augmentation=Augmentation(wide=0.5) if crop or options.augment else None,
+        start=options.start,
+        conditions=options.conditions,
+        first_seed=options.first_seed,
+        mixed_precision=options.mixed_precision,
+        cooldown_start=options.cooldown_start,
+        cooldown_steps=options.cooldown_steps,
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,11 @@ FloatArray = npt.NDArray[np.float64]
 Float32Array = npt.NDArray[np.float32]
 
 GRIDS = {"mr": InputGrid(3.0, (40, 40, 40)), "us": InputGrid(3.0, (32, 32, 32))}
-"""What each modality's network sees: 120 mm around an MR's middle, 96 mm around an ultrasound's."""
+"""What each modality's first network sees: 120 mm around an MR's middle, 96 mm around an ultrasound's."""
+CROP_GRID = InputGrid(2.0, (40, 40, 40))
+"""What the second network sees of either: 80 mm around the gland that the first one, or a click, has found."""
+CROP_PREPROCESSING = Preprocessing(lowpass_sigma_mm=1.3)
+"""A finer grid needs less filtering."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Example:
     """One image as the network sees it, with the truth on the same grid.
 
     ``image`` (K, J, I) float32; ``gland`` (K, J, I) float32 0..1; ``landmarks`` (L, 3) voxels k, j, i in the order of
-    `LANDMARK_NAMES`; ``visible`` (L,) 1 where the truth is known and inside the grid, else 0.
+    `LANDMARK_NAMES`; ``visible`` (L,) 1 where the truth is known and inside the grid, else 0. Without
+    ``gland_known``, ``gland`` is empty and says nothing.
     """
 
     image: Float32Array
@@ -34,6 +39,7 @@ class Example:
     landmarks: Float32Array
     visible: Float32Array
     name: str = field(default="", compare=False)
+    gland_known: bool = True
 
     def mirrored(self) -> Example:
         """Left and right swapped."""
@@ -45,6 +51,7 @@ class Example:
             landmarks,
             self.visible,
             f"{self.name} mirrored",
+            self.gland_known,
         )
 
 
@@ -64,15 +71,22 @@ def example_of(simulated: SimulatedImage, grid: InputGrid, settings: Preprocessi
 
 def make_example(
     image: Volume,
-    gland: Volume,
-    positions: dict[str, FloatArray],
+    gland: Volume | None,
+    positions: Mapping[str, FloatArray],
     grid: InputGrid,
     settings: Preprocessing,
     name: str = "",
+    centre: FloatArray | None = None,
 ) -> Example:
-    """An image with its gland mask and its known landmarks (RAS mm) on the network's grid."""
-    seen = network_input(image, grid, settings)
-    mask, inside = resample(gland, seen.ijk_to_ras, grid.shape, lowpass_sigma_mm=1.0)
+    """An image with its gland mask and its known landmarks (RAS mm) on the network's grid.
+
+    The grid lies around ``centre`` (3,), RAS mm, by default the volume's.
+    """
+    seen = network_input(image, grid, settings, centre)
+    mask = np.zeros(grid.shape, dtype=np.float32)
+    if gland is not None:
+        values, inside = resample(gland, seen.ijk_to_ras, grid.shape, lowpass_sigma_mm=1.0)
+        mask = np.where(inside, values, 0).astype(np.float32)
     to_index = np.linalg.inv(seen.ijk_to_ras)
     landmarks = np.zeros((len(LANDMARK_NAMES), 3), dtype=np.float32)
     visible = np.zeros(len(LANDMARK_NAMES), dtype=np.float32)
@@ -81,7 +95,7 @@ def make_example(
             ijk = to_index[:3, :3] @ positions[landmark] + to_index[:3, 3]
             landmarks[row] = ijk[::-1]
             visible[row] = np.all((landmarks[row] >= -0.5) & (landmarks[row] <= np.array(grid.shape) - 0.5))
-    return Example(seen.array, np.where(inside, mask, 0).astype(np.float32), landmarks, visible, name)
+    return Example(seen.array, mask, landmarks, visible, name, gland is not None)
 
 
 def development_examples(data: Path, modality: str, grid: InputGrid, settings: Preprocessing) -> list[Example]:
@@ -91,14 +105,12 @@ def development_examples(data: Path, modality: str, grid: InputGrid, settings: P
     the posterior median follows from both and the expert's gland mask (see `mrus27.posterior_of_mask`).
     """
     from LandmarkFusionLogic.datasets import mrus27
-    from LandmarkFusionLogic.imageio import read_volume
 
-    examples = []
-    for folder in filter(mrus27.is_development, mrus27.case_folders(data)):
-        image, gland = (read_volume(folder / f"{modality}{part}.nrrd") for part in ("", "-gland"))
-        positions = mrus27.true_landmarks(folder, modality)
-        examples.append(make_example(image, gland, positions, grid, settings, folder.name))
-    return examples
+    return [
+        make_example(case.image, case.gland, case.positions, grid, settings, case.name)
+        for case in mrus27.image_cases(data, modality)
+        if mrus27.is_development(Path(case.name))
+    ]
 
 
 def radial_errors(predicted: Float32Array, examples: Sequence[Example], spacing_mm: float) -> FloatArray:

@@ -28,7 +28,8 @@ from LandmarkFusionLogic.landmarks.losses import (
 )
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, TrainingConfig, evaluate, train
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, evaluate, train
+from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
 from LandmarkFusionLogic.landmarks.trainingdata import (
     GRIDS,
     Example,
