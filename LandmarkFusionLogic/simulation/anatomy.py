@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,11 +55,20 @@ TISSUES = (
 """Every tissue a layer can name; an image's appearance gives each a brightness."""
 
 
+class Addition(Protocol):
+    """Something that is not in every man: painted last."""
+
+    def layers(self, points: Points, gland_distance: Tensor) -> Iterator[Layer]:
+        """Its tissues at straightened points, in painting order."""
+        ...
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """One man's pelvis in the anatomical frame (RAS mm, origin in the gland).
 
-    ``irregularity`` bends all of it a little, so that no surface is a perfect ellipsoid.
+    ``irregularity`` bends all of it a little, so that no surface is a perfect ellipsoid. ``additions`` are what a
+    condition brings, such as a catheter.
     """
 
     gland: Gland
@@ -73,6 +83,7 @@ class Anatomy:
     pad: Pad
     clutter: Clutter
     irregularity: SmoothField
+    additions: tuple[Addition, ...] = ()
 
     def straighten(self, xyz: Tensor) -> Tensor:
         """From a point (3, ...) of the patient to the point of the regular shapes that is found there, mm."""
@@ -81,10 +92,10 @@ class Anatomy:
     @cached_property
     def landmarks(self) -> dict[str, FloatArray]:
         """The three landmarks (3,), anatomical frame, mm."""
-        return {name: self._bend(point) for name, point in self.gland.landmarks().items()}
+        return {name: self.bend(point) for name, point in self.gland.landmarks().items()}
 
-    def _bend(self, point: FloatArray) -> FloatArray:
-        """Inverse of `straighten` for one point (3,)."""
+    def bend(self, point: FloatArray) -> FloatArray:
+        """Inverse of `straighten` for one point (3,), mm."""
         return np.asarray(undo(self.irregularity, torch.from_numpy(point)).numpy())
 
     def surface(self, directions: int = 240) -> FloatArray:
@@ -119,6 +130,8 @@ class Anatomy:
         yield from self.vesicles.layers(points)
         yield from self.bladder.layers(points)
         yield from self.gland.layers(points, gland_distance)
+        for addition in self.additions:
+            yield from addition.layers(points, gland_distance)
 
 
 def sample_anatomy(draw: Draw) -> Anatomy:

@@ -11,6 +11,7 @@ import torch
 from LandmarkFusionLogic.points import LANDMARK_NAMES, Landmark
 from LandmarkFusionLogic.simulation import mr, ultrasound
 from LandmarkFusionLogic.simulation.anatomy import Anatomy, sample_anatomy
+from LandmarkFusionLogic.simulation.conditions import make_condition
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.organs import sample_bladder
 from LandmarkFusionLogic.simulation.pose import (
@@ -61,11 +62,16 @@ def simulate_case(
     device: torch.device | str = "cpu",
     mr_spacing_mm: float = MR_SPACING_MM,
     us_spacing_mm: float = US_SPACING_MM,
+    condition: str | None = None,
 ) -> SimulatedCase:
-    """The case of ``seed`` at clinical resolution; the same for the same seed, torch version and number of threads."""
+    """The case of ``seed`` at clinical resolution; the same for the same seed, torch version and number of threads.
+
+    ``condition``, one of `conditions.CONDITIONS`, is shown by the images whose modality knows it. Raises InputError
+    for another name.
+    """
     anatomy = sample_anatomy(Draw(seed, "anatomy"))
-    mr_image, mr_pose = _simulate_mr(seed, anatomy, mr_spacing_mm, device, widest=210.0)
-    us_image, us_pose = _simulate_us(seed, anatomy, us_spacing_mm, device)
+    mr_image, mr_pose = _simulate_mr(seed, anatomy, mr_spacing_mm, device, condition, widest=210.0)
+    us_image, us_pose = _simulate_us(seed, anatomy, us_spacing_mm, device, condition)
     # Between the scanners' rooms lies any translation; the gland is moved by at most 40 mm along each axis.
     draw = Draw(seed, "rooms")
     moved = np.array([draw.uniform(-40, 40) for _ in range(3)])
@@ -84,32 +90,44 @@ def simulate_case(
 
 
 def simulate_image(
-    seed: int, modality: str, spacing_mm: float = 2.0, device: torch.device | str = "cpu"
+    seed: int,
+    modality: str,
+    spacing_mm: float = 2.0,
+    device: torch.device | str = "cpu",
+    condition: str | None = None,
 ) -> SimulatedImage:
-    """One image of the case of ``seed``, ``spacing_mm`` in the slice, cut to what a network can see: for training."""
+    """One image of the case of ``seed``, ``spacing_mm`` in the slice, cut to what a network can see: for training.
+
+    ``condition`` as in `simulate_case`; None, the usual case, is what the seed gives by itself.
+    """
     anatomy = sample_anatomy(Draw(seed, "anatomy"))
     if modality == "mr":
-        return _simulate_mr(seed, anatomy, spacing_mm, device, widest=128.0)[0]
-    return _simulate_us(seed, anatomy, spacing_mm, device)[0]
+        return _simulate_mr(seed, anatomy, spacing_mm, device, condition, widest=128.0)[0]
+    return _simulate_us(seed, anatomy, spacing_mm, device, condition)[0]
 
 
 def _simulate_mr(
-    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, widest: float
+    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, name: str | None, widest: float
 ) -> tuple[SimulatedImage, FloatArray]:
+    condition = make_condition(name, seed, "mr")
     draw = Draw(seed, "mr")
-    acquisition = mr.sample_acquisition(draw)
+    anatomy = condition.anatomy(anatomy, "mr")
+    acquisition = condition.mr_acquisition(mr.sample_acquisition(draw))
     grid, placement = mr.place(draw, anatomy, acquisition, _patient(seed), spacing_mm, widest)
-    image, gland = mr.render(draw, anatomy, acquisition, grid, placement, device)
+    placement = condition.deform(placement, anatomy)
+    image, gland = mr.render(draw, anatomy, acquisition, grid, placement, device, condition)
     return _image(image, gland, anatomy.landmarks, grid, placement), placement.pose
 
 
 def _simulate_us(
-    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str
+    seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, name: str | None
 ) -> tuple[SimulatedImage, FloatArray]:
+    condition = make_condition(name, seed, "us")
     draw = Draw(seed, "us")
     # Men empty their bladder before the examination.
     anatomy = replace(anatomy, bladder=sample_bladder(draw, anatomy.gland, fullest=0.4))
-    acquisition = ultrasound.sample_acquisition(draw)
+    anatomy = condition.anatomy(anatomy, "us")
+    acquisition = condition.us_acquisition(ultrasound.sample_acquisition(draw))
     between = Draw(seed, "between")
     to_probe = slant(between)
     # Half of the systems store the volume in the probe's frame, the others in a frame of the room: the fan lies
@@ -117,7 +135,8 @@ def _simulate_us(
     aligned = between.chance(0.5)
     turn = np.eye(3) if aligned else rotation_between_scans(between) @ _patient(seed) @ to_probe.T
     grid, placement = ultrasound.place(draw, anatomy, acquisition, to_probe, spacing_mm)
-    image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device)
+    grid = condition.grid(grid, anatomy, placement)
+    image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device, condition)
     room = rigid(turn, np.zeros(3))
     return _moved(_image(image, gland, anatomy.landmarks, grid, placement), room), room @ placement.pose
 

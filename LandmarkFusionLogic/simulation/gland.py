@@ -64,10 +64,13 @@ class Gland:
         body = self._body(points)
         if self.median_lobe <= 0:
             return body
-        lobe = ellipsoid(
+        return torch.minimum(body, self.lobe_distance(points))
+
+    def lobe_distance(self, points: Points) -> Tensor:
+        """Approximate signed distance to the median lobe, mm; only where there is one."""
+        return ellipsoid(
             points, self._lobe_centre(), (1.15 * self.median_lobe, self.median_lobe, 1.1 * self.median_lobe)
         )
-        return torch.minimum(body, lobe)
 
     def _body(self, points: Points) -> Tensor:
         below = (points.z * (-1 / self.half_length)).clamp(0, 1.15)

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from LandmarkFusionLogic.simulation.anatomy import BACKGROUND, TISSUES, Anatomy
+from LandmarkFusionLogic.simulation.condition import Condition
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.fields import blur, texture
 from LandmarkFusionLogic.simulation.gland import blend_zones
@@ -100,13 +101,14 @@ def render(
     grid: Grid,
     placement: Placement,
     device: torch.device | str,
+    condition: Condition,
 ) -> tuple[Tensor, Tensor]:
     """The image and the gland's mask, (K, J, I) float32 and bool, on ``grid``. Intensities are arbitrary, from 0."""
     softness = 0.25 * float(np.prod(grid.spacing)) ** (1 / 3) + 0.1
     points = Points(anatomy.straighten(placement.to_anatomy(grid.points(device))), softness)
     distance = anatomy.gland_distance(points)
     image = _tissues(draw, anatomy, points, distance, grid, device)
-    image = _receive(draw, image, points, grid, device)
+    image = condition.signal(_receive(draw, image, points, grid, device), points, anatomy)
     steps = grid.spacing[::-1]
     # A slice averages over its thickness; the layers are already soft by about a voxel.
     profile = 0.29 * max(acquisition.thickness, 0.0) / acquisition.slice_spacing

@@ -33,9 +33,9 @@ class Bladder:
         yield "urine", points.inside(distance)
 
 
-def sample_bladder(draw: Draw, gland: Gland, fullest: float = 1.0) -> Bladder:
-    """From nearly empty to ``fullest`` (0..1); its lowest part is the bladder neck."""
-    filling = draw.uniform(0, fullest)
+def sample_bladder(draw: Draw, gland: Gland, fullest: float = 1.0, emptiest: float = 0.0) -> Bladder:
+    """From ``emptiest`` to ``fullest`` (0, nearly empty, to 1); its lowest part is the bladder neck."""
+    filling = draw.uniform(emptiest, fullest)
     # An empty bladder is folded: little of it is to be seen.
     folded = draw.uniform(0.25, 1.0) if filling < 0.2 else 1.0
     radii = (

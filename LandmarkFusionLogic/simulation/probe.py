@@ -36,6 +36,11 @@ class Probe:
     sweep: float
 
     @property
+    def sweeps_in_mm(self) -> bool:
+        """True where the beams are swept along an axis, false where they fan out from one point."""
+        return self.kind == SIDE_FIRE
+
+    @property
     def forward(self) -> FloatArray:
         """(3,) the middle beam's direction."""
         return np.array([0.0, math.cos(self.lift), math.sin(self.lift)])

@@ -60,8 +60,18 @@ def ellipsoid(points: Points, centre: Sequence[float], radii: Sequence[float], m
 
 def segment(points: Points, start: Sequence[float], end: Sequence[float]) -> Tensor:
     """Distance in mm from the straight segment between two points."""
+    return cone(points, start, end, 0.0, 0.0)
+
+
+def cone(
+    points: Points, start: Sequence[float], end: Sequence[float], start_radius: float, end_radius: float
+) -> Tensor:
+    """Distance to a round-ended cone between two points, mm; exact where both radii are the same."""
     a = [e - s for s, e in zip(start, end, strict=True)]
     length = max(sum(c * c for c in a), 1e-6)
     x, y, z = points.x - start[0], points.y - start[1], points.z - start[2]
     t = ((x * a[0] + y * a[1] + z * a[2]) / length).clamp(0, 1)
-    return ((x - t * a[0]).square() + (y - t * a[1]).square() + (z - t * a[2]).square()).sqrt()
+    distance = ((x - t * a[0]).square() + (y - t * a[1]).square() + (z - t * a[2]).square()).sqrt()
+    if start_radius == end_radius:
+        return distance - start_radius if start_radius else distance
+    return distance - (start_radius + (end_radius - start_radius) * t)

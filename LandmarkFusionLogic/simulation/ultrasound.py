@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name torch's own documentation uses
 
 from LandmarkFusionLogic.simulation.anatomy import BACKGROUND, TISSUES, Anatomy
+from LandmarkFusionLogic.simulation.condition import Beams, Condition
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.fields import SmoothField, curve, smooth_field, texture
 from LandmarkFusionLogic.simulation.gland import blend_zones
@@ -137,17 +138,20 @@ def render(
     grid: Grid,
     placement: Placement,
     device: torch.device | str,
+    condition: Condition,
 ) -> tuple[Tensor, Tensor]:
     """The image 0..255 float32 and the gland's mask bool, (K, J, I) on ``grid``; black outside the fan."""
     probe = acquisition.probe
     positions = grid.points(device)
     depth, angle, sweep = probe.polar(positions)
+    beams = Beams(probe, positions, depth, angle, sweep)
     points = Points(anatomy.straighten(placement.to_anatomy(positions)), 0.25 * grid.spacing[0] + 0.1)
     distance = anatomy.gland_distance(points)
     echo = _tissues(draw, anatomy, acquisition, points, distance, depth, grid, device)
     echo = echo + _gain(draw, depth, angle, probe) + _shadow(draw, anatomy, points, placement, probe, depth, angle)
+    echo = condition.echo(echo, beams, anatomy, placement)
     echo = echo + _speckle(draw, probe, depth, angle, sweep, grid, device)
-    seen = probe.sees(depth, angle, sweep)
+    seen = condition.seen(probe.sees(depth, angle, sweep), beams, grid, anatomy, placement)
     # The operator sets the gain so that the image is neither black nor white.
     middle = echo[seen].median()
     grey = (draw.uniform(0.3, 0.68) + (echo - middle) / draw.uniform(42, 75)).clamp(0, 1).pow(draw.uniform(0.8, 1.4))
