@@ -172,6 +172,23 @@ def _add_evaluate(commands: Any, common: argparse.ArgumentParser) -> None:
     simulated.set_defaults(run=_evaluate_simulated)
     for kind in (cases, simulated):
         _add_device(kind)
+    _add_evaluate_folds(kinds, common)
+
+
+def _add_evaluate_folds(kinds: Any, common: argparse.ArgumentParser) -> None:
+    text = (
+        "Cross-validation on mrus-27: the landmarks of each real image, found by a network fine-tuned on the other "
+        "two folds, beside the network of simulation alone, the mean position, and a click into the gland."
+    )
+    folds = kinds.add_parser("folds", parents=[common], help="cross-validation on mrus-27", description=text)
+    folds.add_argument(
+        "--data",
+        metavar="DIR",
+        default=os.environ.get("LANDMARKFUSION_DATA"),
+        help="folder that holds mrus-27 (default: the environment's LANDMARKFUSION_DATA)",
+    )
+    folds.add_argument("--models", metavar="DIR", help="folder of the networks mr-0 … us-2 (default: models/folds)")
+    folds.set_defaults(run=_evaluate_folds)
 
 
 def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -256,6 +273,17 @@ def _evaluate_cases(options: argparse.Namespace) -> None:
     with _progress() as report:
         findings = evaluate_cases(Path(options.data), options.device, report)
     print(describe_cases(findings))
+
+
+def _evaluate_folds(options: argparse.Namespace) -> None:
+    if not options.data:
+        raise InputError("The folder of the images is not known; give it with --data.")
+    _require_torch()
+    from LandmarkFusionLogic.evaluation.folds import describe_folds, evaluate_folds
+
+    with _progress() as report:
+        found = evaluate_folds(Path(options.data), report, Path(options.models) if options.models else None)
+    print(describe_folds(found))
 
 
 def _evaluate_simulated(options: argparse.Namespace) -> None:

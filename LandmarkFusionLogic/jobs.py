@@ -24,6 +24,7 @@ from LandmarkFusionLogic.volume import Volume
 
 if TYPE_CHECKING:
     from LandmarkFusionLogic.fusion import Side
+    from LandmarkFusionLogic.gland import Gland
 
 Matrix = list[list[float]]
 Report = Callable[[float, str], None]
@@ -172,6 +173,62 @@ class SimulateResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class KeepRequest:
+    """Keep a corrected case for training in ``folder``, which is made if need be: an MR, a US, or both.
+
+    Landmarks and masks are those of the volumes as they are given. Nothing else of the patient is stored.
+    """
+
+    folder: str
+    mr: VolumeSource | None = None
+    us: VolumeSource | None = None
+    mr_landmarks: list[LandmarkRecord] = field(default_factory=list)
+    us_landmarks: list[LandmarkRecord] = field(default_factory=list)
+    mr_gland: VolumeSource | None = None
+    us_gland: VolumeSource | None = None
+
+
+@dataclass(frozen=True)
+class KeepResult:
+    """The name that the case got, and how many cases the folder holds now."""
+
+    name: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class FineTuneRequest:
+    """Fine-tune a network of ``modality`` on the cases kept in ``folder``; a better one goes to a new folder, ``out``.
+
+    ``base`` is the folder or name of the network to begin with, by default the one that ships.
+    """
+
+    folder: str
+    modality: str
+    out: str
+    base: str | None = None
+    steps: int = 250
+
+
+@dataclass(frozen=True)
+class FineTuneResult:
+    """Old against new by cross-validation over the kept cases; ``out`` is None where the new network is not better.
+
+    Errors are mean radial errors in mm and Dice of the gland; NaN does not occur, what is unknown is None.
+    """
+
+    modality: str
+    out: str | None
+    cases: int
+    old_mm: float | None
+    new_mm: float | None
+    old_dice: float | None
+    new_dice: float | None
+    table: str
+    seconds: float
+
+
 def record(landmark: Landmark) -> LandmarkRecord:
     """``landmark`` as JSON-ready record."""
     covariance = None if landmark.covariance is None else np.asarray(landmark.covariance).tolist()
@@ -187,6 +244,26 @@ def landmark(item: LandmarkRecord) -> Landmark:
 def landmarks(items: Iterable[LandmarkRecord]) -> list[Landmark]:
     """The landmarks of records."""
     return [landmark(item) for item in items]
+
+
+def gland_record(gland: Gland, out: str | None) -> GlandRecord:
+    """``gland`` as JSON-ready record; its probability is written to ``gland.npy`` in the folder ``out``, if given.
+
+    Raises InputError if it cannot be written.
+    """
+    path = None if out is None else Path(out) / "gland.npy"
+    if path is not None:
+        try:
+            np.save(path, np.asarray(gland.probability.array, dtype=np.float32))
+        except OSError as error:
+            raise InputError("The gland cannot be written; choose another folder.") from error
+    return GlandRecord(
+        path=None if path is None else str(path),
+        ijk_to_ras=gland.probability.ijk_to_ras.tolist(),
+        centroid=gland.centroid.tolist(),
+        centroid_covariance=gland.centroid_covariance.tolist(),
+        millilitres=gland.millilitres,
+    )
 
 
 def load(source: VolumeSource, what: str) -> Volume:
@@ -218,8 +295,13 @@ def detect(request: DetectRequest, report: Report) -> DetectResult:
     name = MODALITIES[request.modality]
     report(0.0, f"Reading the {name} volume")
     volume = load(request.volume, f"{name} volume")
+    mask = _mask(request.gland_mask, f"{name} gland mask", np.eye(4))
+    click = _click(request.click, f"The point given for the {name}", np.eye(4))
+    if request.out is not None and not Path(request.out).is_dir():
+        raise InputError("The folder for the gland is not there; give one that exists.")
     swapped = _swap_warnings(volume, request.modality)
-    found = detect_landmarks(volume, request.modality, request.device, request.model, report)
+    found = detect_landmarks(volume, request.modality, request.device, request.model, report, click, mask)
+    gland = None if found.gland is None else gland_record(found.gland, request.out)
     report(1.0, f"Found the landmarks of the {name}")
     return DetectResult(
         modality=request.modality,
@@ -228,6 +310,11 @@ def detect(request: DetectRequest, report: Report) -> DetectResult:
         device=found.device,
         seconds=time.perf_counter() - started,
         warnings=[*swapped, *found.warnings],
+        gland=gland,
+        ask_first=list(found.ask_first),
+        disagreement_mm=found.disagreement_mm,
+        coverage=found.coverage,
+        kind=found.kind,
     )
 
 
@@ -301,6 +388,62 @@ def simulate(request: SimulateRequest, report: Report) -> SimulateResult:
     return SimulateResult(request.out, files, time.perf_counter() - started)
 
 
+def keep(request: KeepRequest, report: Report) -> KeepResult:
+    """Keep a corrected case for training.
+
+    Raises InputError for volumes without landmarks or mask, and folders that cannot be used.
+    """
+    from LandmarkFusionLogic.datasets.manifest import StoredImage, count, write_case
+
+    sides = {
+        "mr": (request.mr, request.mr_landmarks, request.mr_gland),
+        "us": (request.us, request.us_landmarks, request.us_gland),
+    }
+    images = {}
+    for modality, (source, points, gland) in sides.items():
+        if source is not None:
+            name = MODALITIES[modality]
+            report(0.1 if modality == "mr" else 0.4, f"Reading the {name} volume")
+            mask = None if gland is None else load(gland, f"{name} gland mask")
+            images[modality] = StoredImage(load(source, f"{name} volume"), landmarks(points), mask)
+    report(0.7, "Keeping the case")
+    name = write_case(Path(request.folder), images)
+    report(1.0, "Done")
+    return KeepResult(name, count(Path(request.folder)))
+
+
+def fine_tune(request: FineTuneRequest, report: Report) -> FineTuneResult:
+    """Fine-tune a network on kept cases and keep it where cross-validation finds it better.
+
+    Raises InputError for cases, networks and folders that cannot be used, and where PyTorch is missing.
+    """
+    from LandmarkFusionLogic.landmarks.device import require_torch
+
+    if request.modality not in MODALITIES:
+        raise InputError(f"There is no modality “{request.modality}”; choose mr or us.")
+    if request.steps < 1:
+        raise InputError("Fine-tuning needs at least one step.")
+    require_torch()
+    from LandmarkFusionLogic.landmarks import finetuning
+    from LandmarkFusionLogic.landmarks.networks import network_folder
+
+    base = network_folder(request.modality, request.base)
+    done = finetuning.fine_tune(
+        Path(request.folder), request.modality, base, Path(request.out), request.steps, report=report
+    )
+    return FineTuneResult(
+        modality=request.modality,
+        out=request.out if done.better else None,
+        cases=done.cases,
+        old_mm=finetuning.known(done.old.mre),
+        new_mm=finetuning.known(done.new.mre),
+        old_dice=finetuning.known(done.old.mean_dice),
+        new_dice=finetuning.known(done.new.mean_dice),
+        table=done.text(),
+        seconds=done.seconds,
+    )
+
+
 def part(report: Report, start: float, end: float) -> Report:
     """A report whose 0..1 is the stretch ``start``..``end`` of ``report``."""
     return lambda fraction, text: report(start + fraction * (end - start), text)
@@ -328,6 +471,25 @@ def _side(modality: str, volume: Volume, markups: str | None, turn: FloatArray, 
     return Side(volume, list(found.landmarks), found.model, found.device, (*swapped, *found.warnings))
 
 
+def _mask(source: VolumeSource | None, what: str, turn: FloatArray) -> Gland | None:
+    """The gland of a mask file, turned by ``turn`` (4, 4) as its volume was."""
+    from LandmarkFusionLogic.gland import gland_of_mask
+
+    if source is None:
+        return None
+    mask = load(source, what)
+    return gland_of_mask(Volume(mask.array, turn @ mask.ijk_to_ras), what)
+
+
+def _click(point: list[float] | None, what: str, turn: FloatArray) -> FloatArray | None:
+    """A point (3,) RAS mm, turned by ``turn`` (4, 4) as its volume was."""
+    if point is None:
+        return None
+    if len(point) != 3 or not np.all(np.isfinite(point)):
+        raise InputError(f"{what} needs three finite coordinates (R, A, S).")
+    return apply(turn, point)
+
+
 def _swap_warnings(volume: Volume, modality: str) -> list[str]:
     from LandmarkFusionLogic.landmarks.modality import swap_warning
 
@@ -339,5 +501,7 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "detect": (DetectRequest, detect),
     "fuse": (FuseRequest, fuse),
     "simulate": (SimulateRequest, simulate),
+    "keep": (KeepRequest, keep),
+    "fine-tune": (FineTuneRequest, fine_tune),
 }
 """What a worker can be asked for: the request's type and the function."""

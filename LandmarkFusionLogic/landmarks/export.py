@@ -2,7 +2,8 @@
 
     python -m LandmarkFusionLogic.landmarks.export --run runs/mr --model models/mr-landmarks --version 0.1.0
 
-The model card (``docs/README.md``) is written by hand and left alone.
+A network for the second stage goes into the folder ``fine`` of the first one's. The model card (``docs/README.md``) is
+written by hand and left alone.
 """
 
 from __future__ import annotations
@@ -13,23 +14,46 @@ import io
 import json
 import pickle
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.landmarks.augmentation import CROP
 from LandmarkFusionLogic.landmarks.training import CHECKPOINT
-from LandmarkFusionLogic.landmarks.trainingdata import GRIDS
+from LandmarkFusionLogic.landmarks.trainingdata import CROP_GRID, GRIDS
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 
-LICENCE = "Apache-2.0"
+TITLES = {
+    "simulation": "Simulation only",
+    "research": "Research: simulation + {count} real cases",
+    "own": "Own: {count} kept cases",
+}
+CAUTIONS = {
+    "simulation": "The {modality} network has learned from simulated images only: check its landmarks.",
+    "research": "Research weights: the {modality} network has learned from simulated images and {count} published "
+    "research cases; check its landmarks.",
+    "own": "The {modality} network has been fine-tuned on {count} cases kept here: check its landmarks.",
+}
+DATA = {
+    "simulation": "simulated cases only; no image of a patient",
+    "research": "simulated cases and {count} images of mrus-27 (patients of µ-RegPro, research only)",
+    "own": "simulated cases and {count} images kept by the user",
+}
+LICENCES = {
+    "simulation": "Apache-2.0",
+    "research": "Apache-2.0 for the weights; the patients' images were published for research only: research use only",
+    "own": "the user's own",
+}
 
 
-def export_run(run: Path, model: Path, version: str, history: str = "") -> dict[str, Any]:
+def export_run(run: Path, model: Path, version: str, history: str = "", half: bool = False) -> dict[str, Any]:
     """Write the averaged weights of ``run`` into the folder ``model``; returns the metadata written.
 
-    ``history`` says in a sentence what the checkpoint cannot know, such as a change of the simulator during the run.
+    ``history`` says in a sentence what the checkpoint cannot know, such as a change of the simulator during the run;
+    ``half`` stores the weights in float16, at half of the size.
 
     Raises InputError when the run has no whole checkpoint.
     """
@@ -41,7 +65,8 @@ def export_run(run: Path, model: Path, version: str, history: str = "") -> dict[
             f"“{run}” holds no finished training; give the folder that training was told to use."
         ) from error
     weights = io.BytesIO()
-    torch.save(state["averaged"], weights)
+    averaged = state["averaged"]
+    torch.save({name: value.half() for name, value in averaged.items()} if half else averaged, weights)
     metadata = _metadata(state, model.name, version, hashlib.sha256(weights.getvalue()).hexdigest())
     if history:
         metadata["training"]["history"] = history
@@ -55,33 +80,47 @@ def export_run(run: Path, model: Path, version: str, history: str = "") -> dict[
 
 def _metadata(state: dict[str, Any], name: str, version: str, checksum: str) -> dict[str, Any]:
     config = state["config"]
-    modality = config["modality"]
-    grid = config["grid"] or {"spacing_mm": GRIDS[modality].spacing_mm, "shape": GRIDS[modality].shape}
+    modality, stage = config["modality"], config["stage"]
+    grid = config["grid"] or asdict(CROP_GRID if stage == CROP else GRIDS[modality])
     new = state["steps"] * config["batch"]
+    kind = _kind(config)
     return {
         "name": name,
         "version": version,
+        "title": TITLES[kind].format(count=len(state["cases"])),
         "modality": modality,
-        "caution": f"The {modality.upper()} network has learned from simulated images only: check its landmarks.",
+        "kind": kind,
+        "stage": stage,
+        "caution": CAUTIONS[kind].format(modality=modality.upper(), count=len(state["cases"])),
         "network": config["network"],
         "grid": {"spacing_mm": grid["spacing_mm"], "shape": list(grid["shape"])},
         "preprocessing": {**config["preprocessing"], "percentiles": list(config["preprocessing"]["percentiles"])},
         "landmarks": list(LANDMARK_NAMES),
         "training": {
-            "data": "simulated cases only; no image of a patient",
-            "seeds": [config["first_seed"], config["first_seed"] + new - 1],
+            "data": DATA[kind].format(count=len(state["cases"])),
+            "real_cases": state["cases"],
+            "seeds": [config["first_seed"], config["first_seed"] + max(new - 1, 0)],
             "cases": new,
             "steps": state["steps"],
+            "start": Path(config["start"]).name if config["start"] else None,
             "loss": config["loss"],
             "learning_rate": config["learning_rate"],
-            "cooldown": [config.get("cooldown_start"), config.get("cooldown_steps")],
+            "augmentation": config["augmentation"],
+            "conditions": config["conditions"],
+            "cooldown": [config["cooldown_start"], config["cooldown_steps"]],
             "mixed_precision": config["mixed_precision"],
-            "command": f"python -m LandmarkFusionLogic.landmarks.training --modality {modality} --out RUN",
+            "command": "landmarkfusion train landmarks --config training.json --out RUN",
         },
         "evaluation": {"commands": ["landmarkfusion evaluate simulated", "landmarkfusion evaluate cases"]},
-        "licence": LICENCE,
+        "licence": LICENCES[kind],
         "sha256": checksum,
     }
+
+
+def _kind(config: dict[str, Any]) -> str:
+    if config["cases"] is None:
+        return "simulation"
+    return "research" if (Path(config["cases"]) / "mrus-27").is_dir() else "own"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,9 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--half", action="store_true", help="store the weights in float16")
     parser.add_argument("--history", default="", help="a sentence on how the run came about")
     options = parser.parse_args(arguments)
-    metadata = export_run(options.run, options.model, options.version, options.history)
+    metadata = export_run(options.run, options.model, options.version, options.history, options.half)
     print(f"{options.model}: {metadata['training']['steps']} steps, sha256 {metadata['sha256'][:12]}…")
     return 0
 

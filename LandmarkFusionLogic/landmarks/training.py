@@ -38,6 +38,7 @@ from LandmarkFusionLogic.landmarks.trainingconfig import (
     held_out_examples,
     simulated_example_of,
     simulated_examples,
+    training_cases,
 )
 from LandmarkFusionLogic.landmarks.trainingdata import (
     CROP_PREPROCESSING,
@@ -137,6 +138,7 @@ class Trainer:
         """Write everything to ``path``, whole or not at all."""
         state = {
             "config": asdict(self.config),
+            "cases": [case.name for case in training_cases(self.config)],
             "steps": self.steps,
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -342,8 +344,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--cooldown-start", type=int, help="step from which the learning rate falls to zero")
     parser.add_argument("--cooldown-steps", type=int, default=1000)
+    tuning = parser.add_argument_group("fine-tuning on cases of your own, kept only where it is better")
+    tuning.add_argument("--fine-tune", type=Path, metavar="CASES", help="folder of cases (cases.json), or of mrus-27")
+    tuning.add_argument("--base", help="folder or name of the network to begin with (default: the one that ships)")
+    tuning.add_argument("--steps", type=int, default=250, help="steps of each training (default: 250)")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    if options.fine_tune is not None:
+        _fine_tune(options)
+        return 0
     train(
         _config(options) if options.config is None else read_config(options.config),
         options.out,
@@ -353,6 +362,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         workers=options.workers,
     )
     return 0
+
+
+def _fine_tune(options: argparse.Namespace) -> None:
+    from LandmarkFusionLogic.landmarks.finetuning import fine_tune
+    from LandmarkFusionLogic.landmarks.networks import network_folder
+
+    if options.modality is None:
+        raise InputError("Give --modality mr or us.")
+    said = ""
+
+    def report(fraction: float, text: str) -> None:
+        nonlocal said
+        if text != said:
+            print(f"[{fraction:4.0%}] {text}", flush=True)
+            said = text
+
+    base = network_folder(options.modality, options.base)
+    outcome = fine_tune(
+        options.fine_tune,
+        options.modality,
+        base,
+        options.out,
+        options.steps,
+        report=report,
+        mixed_precision=options.mixed_precision,
+    )
+    print(outcome.text())
+    print(f"Better: written to {options.out}." if outcome.better else "Not better: nothing was written.")
 
 
 def _config(options: argparse.Namespace) -> TrainingConfig:
