@@ -158,10 +158,14 @@ class FuseResult:
 
 @dataclass(frozen=True)
 class SimulateRequest:
-    """Make one simulated case, an MR and a US volume with their true landmarks, in the folder ``out``."""
+    """Make one simulated case, an MR and a US volume with their true landmarks, in the folder ``out``.
+
+    ``condition`` names what its images show, such as turp (`simulation.conditions`); None: nothing special.
+    """
 
     seed: int
     out: str
+    condition: str | None = None
 
 
 @dataclass(frozen=True)
@@ -371,7 +375,7 @@ def simulate(request: SimulateRequest, report: Report) -> SimulateResult:
 
     with replacing(Path(request.out)) as folder:
         report(0.0, "Simulating the case")
-        case = simulate_case(request.seed)
+        case = simulate_case(request.seed, condition=request.condition)
         report(0.8, "Writing the case")
         for name, volume in (
             ("mr", case.mr),

@@ -1,19 +1,20 @@
-"""The landmarks of a volume: the network looks at several poses of it, and their median is the answer."""
+"""The landmarks of a volume, how sure they are, and what to check: all of one detection."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
-from LandmarkFusionLogic import assets
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.landmarks.confidence import Evidence, ask_first, covariances, surface_distances
+from LandmarkFusionLogic.landmarks.coverage import Coverage, coverage
 from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
+from LandmarkFusionLogic.landmarks.networks import network_folder, second_folder
 from LandmarkFusionLogic.memory import is_out_of_memory
 from LandmarkFusionLogic.orientation import outside
 from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark, spread
@@ -23,41 +24,35 @@ if TYPE_CHECKING:
     import torch
 
     from LandmarkFusionLogic.landmarks.bundle import Bundle
-    from LandmarkFusionLogic.landmarks.network import LandmarkNetwork
+    from LandmarkFusionLogic.landmarks.search import Search
 
 NAMES = {"mr": "MR", "us": "US"}
+Report = Callable[[float, str], None]
 
-_JITTERS = (
-    ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0)),
-    ((6.0, 0.0, 0.0), (0.0, 3.0, 3.0)),
-    ((-6.0, 0.0, 0.0), (0.0, -3.0, 3.0)),
-    ((0.0, 0.0, 6.0), (3.0, 0.0, -3.0)),
-)
-"""Rotation vector in degrees and shift in mm (RAS) of each pose; each is also seen mirrored left-right."""
-
-MIN_GLAND_ML = 5.0
-"""A recognised gland smaller than this is none."""
-MAX_SPREAD_MM = 20.0
-"""A landmark with a larger spread may lie anywhere in the gland."""
+UNSURE_MM = 10.0
+"""The user is warned of landmarks whose expected error is larger than this."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """Landmarks in RAS mm with their spread, the network and device that found them, and plain warnings."""
+    """Landmarks in RAS mm with their covariance, the network and device that found them, and plain warnings.
+
+    ``gland`` is the gland the network sees, or the mask that was given. ``ask_first`` names the doubtful landmarks,
+    least certain first; ``disagreement_mm`` how far off a second network puts each, empty where there is none;
+    ``coverage`` (0..1) how much of the gland's surroundings the image shows; ``kind`` the network's kind: simulation,
+    research or own. ``evidence`` is what the covariance was made of.
+    """
 
     landmarks: tuple[Landmark, ...]
     model: str
     device: str
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _View:
-    """What one pose of the volume gave: positions (L, 3) RAS mm, covariances (L, 3, 3) mm², gland volume in ml."""
-
-    positions: FloatArray
-    covariances: FloatArray
-    gland_ml: float
+    gland: Gland | None = field(default=None, compare=False)
+    ask_first: tuple[str, ...] = ()
+    disagreement_mm: dict[str, float] = field(default_factory=dict)
+    coverage: float | None = None
+    kind: str = "simulation"
+    evidence: Evidence | None = field(default=None, compare=False)
 
 
 def detect_landmarks(
@@ -65,36 +60,53 @@ def detect_landmarks(
     modality: str,
     device: str = "auto",
     model: str | Path | None = None,
-    report: Callable[[float, str], None] = lambda fraction, text: None,
+    report: Report = lambda fraction, text: None,
+    click: FloatArray | None = None,
+    mask: Gland | None = None,
 ) -> Detection:
     """Find the landmarks of ``volume``, of any voxel size, orientation, extent and intensity.
 
-    ``modality`` is "mr" or "us"; ``device`` auto, cuda, mps or cpu; ``model`` the folder of a network, by default the
-    one that ships. Positions are the component-wise median over poses; a landmark's covariance is the mean of its
-    heatmaps' covariances plus that of its positions over the poses. When a GPU's memory runs out, the CPU takes over
-    and says so. Raises InputError for a device or network that cannot be used, and where PyTorch is missing.
+    ``modality`` is "mr" or "us"; ``device`` auto, cuda, mps or cpu; ``model`` the folder or name of a network, by
+    default the one that ships. ``click`` (3,) RAS mm is a point in the gland, ``mask`` the gland itself: with either,
+    the search begins there. Positions are the component-wise median over poses; covariances as in
+    `confidence.covariances`. When a GPU's memory runs out, the CPU takes over and says so.
+    Raises InputError for a device or network that cannot be used, a click or mask that misses the volume, and where
+    PyTorch is missing.
     """
     chosen = choose_device(device)
     from LandmarkFusionLogic.landmarks.bundle import load_bundle
 
     report(0.1, f"Loading the {NAMES[modality]} network")
-    bundle = load_bundle(assets.path("models", f"{modality}-landmarks") if model is None else model)
+    bundle = load_bundle(network_folder(modality, model))
     if bundle.modality != modality:
         raise InputError(
             f"The network “{bundle.name}” was made for {NAMES.get(bundle.modality, bundle.modality)} volumes; "
             "choose another."
         )
-    return detect_with_bundle(volume, bundle, chosen, report)
+    folder = second_folder(modality)
+    second = None if folder is None else load_bundle(folder)
+    return detect_with_bundle(volume, bundle, chosen, report, click, mask, second)
 
 
 def detect_with_bundle(
-    volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]
+    volume: Volume,
+    bundle: Bundle,
+    device: torch.device,
+    report: Report,
+    click: FloatArray | None = None,
+    mask: Gland | None = None,
+    second: Bundle | None = None,
 ) -> Detection:
-    """`detect_landmarks` with a network that has been loaded and a device that has been chosen."""
+    """`detect_landmarks` with networks that have been loaded and a device that has been chosen.
+
+    ``second`` is a network of another making, whose disagreement is a warning.
+    """
+    name = NAMES.get(bundle.modality, bundle.modality)
+    centre = _aim(volume, click, mask, name)
     # What a network's maker wants said with every result of it.
-    warnings = [str(bundle.metadata["caution"])] if "caution" in bundle.metadata else []
+    warnings = [bundle.caution] if bundle.caution else []
     try:
-        views = _views(volume, bundle, device, report)
+        found, other = _look(volume, bundle, second, device, report, centre, mask is not None)
     except RuntimeError as error:
         if device.type == "cpu":
             raise
@@ -103,117 +115,124 @@ def detect_with_bundle(
         reason = "The memory of the GPU ran out" if is_out_of_memory(error) else "The GPU could not be used"
         warnings.append(f"{reason}; the CPU did the detection instead.")
         device = choose_device("cpu")
-        views = _views(volume, bundle, device, report)
-    landmarks = _combine(views, bundle.landmarks)
-    warnings += _doubts(volume, views, landmarks, NAMES.get(bundle.modality, bundle.modality))
-    return Detection(tuple(landmarks), bundle.title, describe_device(device), tuple(warnings))
+        found, other = _look(volume, bundle, second, device, report, centre, mask is not None)
+    return _conclude(volume, bundle, found, other, mask, warnings, describe_device(device))
 
 
-def _views(volume: Volume, bundle: Bundle, device: torch.device, report: Callable[[float, str], None]) -> list[_View]:
-    import torch
-
-    threads = torch.get_num_threads()
-    centre = volume.centre
-    volume = thinned(volume)
-    try:
-        # So small a network gains little from threads, and loses much where they wait for a core that is busy.
-        torch.set_num_threads(1)
-        # A copy goes to the GPU: what may happen there leaves the loaded network as it is.
-        network = bundle.network if device.type == "cpu" else copy.deepcopy(bundle.network).to(device)
-        views: list[_View] = []
-        for number, (rotation, shift) in enumerate(_JITTERS, start=1):
-            poses = (_pose(centre, rotation, shift, mirror) for mirror in (False, True))
-            views.extend(_look(volume, centre, pose, network, bundle, device) for pose in poses)
-            report(0.2 + 0.7 * number / len(_JITTERS), "Looking for the landmarks")
-        return views
-    finally:
-        torch.set_num_threads(threads)
-
-
-def thinned(volume: Volume, spacing_mm: float = 1.25) -> Volume:
-    """``volume`` with blocks of voxels averaged so that none is finer than half of ``spacing_mm``.
-
-    What is finer is filtered out for the network anyhow, for every pose anew: this does the larger part of it once.
-    The last block of an axis may be narrower.
-    """
-    factors = np.maximum(1, np.floor(spacing_mm / volume.spacing)).astype(int)  # i, j, k
-    if np.all(factors == 1):
-        return volume
-    array = volume.array
-    for axis, factor in enumerate(factors[::-1]):
-        along = np.moveaxis(array, axis, 0)
-        total = np.array(along[::factor], dtype=np.float32)
-        count = np.ones((len(total), 1, 1), dtype=np.float32)
-        for offset in range(1, factor):
-            part = along[offset::factor]
-            total[: len(part)] += part.astype(np.float32)
-            count[: len(part)] += 1
-        array = np.moveaxis(total / count, 0, axis)
-    step = np.diag([*factors.astype(np.float64), 1.0])
-    step[:3, 3] = (factors - 1) / 2
-    return Volume(array, volume.ijk_to_ras @ step)
-
-
-def _pose(
-    centre: FloatArray, rotation: tuple[float, float, float], shift: tuple[float, float, float], mirror: bool
-) -> FloatArray:
-    """(4, 4) RAS mm: turn about ``centre``, shift, and mirror left-right about ``centre``."""
-    pose = np.eye(4)
-    pose[:3, :3] = Rotation.from_rotvec(rotation, degrees=True).as_matrix()
-    if mirror:
-        pose[:3, :3] = np.diag([-1.0, 1.0, 1.0]) @ pose[:3, :3]
-    pose[:3, 3] = centre + shift - pose[:3, :3] @ centre
-    return pose
+def _aim(volume: Volume, click: FloatArray | None, mask: Gland | None, name: str) -> FloatArray | None:
+    """(3,) RAS mm where the user says that the gland is, or None."""
+    if click is None and mask is None:
+        return None
+    what = "gland mask" if mask is not None else "point"
+    centre = mask.centroid if mask is not None else np.asarray(click, dtype=np.float64)
+    if centre.shape != (3,) or not np.isfinite(centre).all():
+        raise InputError(f"The {what} of the {name} needs three finite coordinates (R, A, S).")
+    index = (np.linalg.inv(volume.ijk_to_ras) @ np.append(centre, 1.0))[:3]
+    if np.any(index < -0.5) or np.any(index > np.array(volume.shape_ijk) - 0.5):
+        raise InputError(f"The {what} given for the {name} lies outside of its volume; give one inside of the gland.")
+    return centre
 
 
 def _look(
     volume: Volume,
-    centre: FloatArray,
-    pose: FloatArray,
-    network: LandmarkNetwork,
     bundle: Bundle,
+    second: Bundle | None,
     device: torch.device,
-) -> _View:
-    import torch
+    report: Report,
+    centre: FloatArray | None,
+    fixed: bool,
+) -> tuple[Search, FloatArray | None]:
+    """The search, and what the second network says: (L, 3) RAS mm."""
+    from LandmarkFusionLogic.landmarks.discrepancy import second_opinion
+    from LandmarkFusionLogic.landmarks.search import search
 
-    from LandmarkFusionLogic.landmarks.network import dsnt, heatmap_covariance
-    from LandmarkFusionLogic.landmarks.preprocessing import network_input
-
-    posed = Volume(volume.array, pose @ volume.ijk_to_ras)
-    seen = network_input(posed, bundle.grid, bundle.preprocessing, centre)
-    with torch.inference_mode():
-        output = network(torch.from_numpy(seen.array)[None, None].to(device))
-        heatmaps = output.heatmaps.float().cpu()
-        gland_voxels = int((output.gland_logits > 0).sum())
-        kji, spread = dsnt(heatmaps)[0].double().numpy(), heatmap_covariance(heatmaps)[0].double().numpy()
-    # From the grid's indices i, j, k to the posed world, and from there back to the patient.
-    to_ras = np.linalg.inv(pose) @ seen.ijk_to_ras
-    linear = to_ras[:3, :3]
-    positions = kji[:, ::-1] @ linear.T + to_ras[:3, 3]
-    covariances = linear @ spread[:, ::-1, ::-1] @ linear.T
-    covariances = (covariances + covariances.transpose(0, 2, 1)) / 2  # exactly symmetric, rounding apart
-    return _View(positions, covariances, gland_voxels * bundle.grid.spacing_mm**3 / 1000)
+    found = search(volume, bundle, device, lambda f, text: report(0.15 + 0.7 * f, text), centre, fixed)
+    if second is None:
+        return found, None
+    report(0.87, "Asking a second network")
+    return found, second_opinion(volume, second, bundle.landmarks, device, centre)
 
 
-def _combine(views: list[_View], names: tuple[str, ...]) -> list[Landmark]:
-    positions = np.stack([view.positions for view in views])
-    middle = np.median(positions, axis=0)
-    heat = np.mean([view.covariances for view in views], axis=0)
-    away = positions - middle
-    between = np.einsum("vla,vlb->lab", away, away) / len(views)
-    return [Landmark(name, middle[index], heat[index] + between[index], DETECTED) for index, name in enumerate(names)]
+def _conclude(
+    volume: Volume,
+    bundle: Bundle,
+    found: Search,
+    other: FloatArray | None,
+    mask: Gland | None,
+    warnings: list[str],
+    device: str,
+) -> Detection:
+    from LandmarkFusionLogic.landmarks.looking import between, heat, median_positions
 
-
-def _doubts(volume: Volume, views: list[_View], landmarks: list[Landmark], name: str) -> list[str]:
-    """Plain warnings about a detection that is probably wrong."""
-    warnings = []
-    if float(np.median([view.gland_ml for view in views])) < MIN_GLAND_ML:
-        warnings.append(f"No prostate was recognized in the {name} volume; check the volume and its landmarks.")
-    unsure = [
-        landmark.name
-        for landmark in landmarks
-        if landmark.covariance is not None and spread(landmark.covariance) > MAX_SPREAD_MM
+    name = NAMES.get(bundle.modality, bundle.modality)
+    positions = median_positions(found.views)
+    gland = seen_gland(found, bundle.calibration.gland_mm) if mask is None else mask
+    checks = {"surface": surface_distances(positions, gland)}
+    if found.coarse:
+        checks["stages"] = np.linalg.norm(positions - median_positions(found.coarse), axis=1)
+    if other is not None:
+        checks["networks"] = np.linalg.norm(positions - other, axis=1)
+    evidence = Evidence(heat(found.views), between(found.views), checks)
+    spreads = covariances(evidence, bundle.calibration)
+    landmarks = tuple(
+        Landmark(name, position, covariance, DETECTED)
+        for name, position, covariance in zip(bundle.landmarks, positions, spreads, strict=True)
+    )
+    shown = coverage(volume, gland, positions, intensity=bundle.modality == "us")
+    disagreement = {
+        name: float(distance) for name, distance in zip(bundle.landmarks, checks.get("networks", ()), strict=False)
+    }
+    expected = np.array([spread(covariance) for covariance in spreads])
+    hidden = [] if shown is None else [n for n, bad in zip(bundle.landmarks, shown.hidden, strict=True) if bad]
+    ask = ask_first(bundle.landmarks, expected, disagreement, bundle.discrepancy_mm, hidden)
+    warnings = [
+        *warnings,
+        *_doubts(gland, dict(zip(bundle.landmarks, expected, strict=True)), shown, name),
+        *_disagreement(disagreement, bundle.discrepancy_mm, name),
+        *outside(volume, landmarks, name),
     ]
+    return Detection(
+        landmarks=landmarks,
+        model=bundle.title,
+        device=device,
+        warnings=tuple(warnings),
+        gland=None if gland.empty else gland,
+        ask_first=ask,
+        disagreement_mm=disagreement,
+        coverage=None if shown is None else shown.share,
+        kind=bundle.kind,
+        evidence=evidence,
+    )
+
+
+def seen_gland(found: Search, error_mm: float) -> Gland:
+    """The gland of a search; its centroid's covariance is that over the views plus ``error_mm`` along each axis."""
+    from LandmarkFusionLogic.landmarks.looking import gland_centroids
+
+    places = gland_centroids(found.views)
+    known = places[np.isfinite(places).all(axis=1)]
+    scatter = np.cov(known.T, bias=True) if len(known) > 1 else 25.0 * np.eye(3)
+    return Gland(found.gland(), spread=scatter + error_mm**2 * np.eye(3))
+
+
+def _doubts(gland: Gland, expected: dict[str, float], shown: Coverage | None, name: str) -> list[str]:
+    """Plain warnings about a detection that is probably wrong."""
+    from LandmarkFusionLogic.landmarks.search import MIN_GLAND_ML
+
+    warnings = []
+    if gland.millilitres < MIN_GLAND_ML:
+        warnings.append(f"No prostate was recognized in the {name} volume; check the volume and its landmarks.")
+    unsure = [landmark for landmark, error in expected.items() if error > UNSURE_MM]
     if unsure:
         warnings.append(f"The network is unsure about {', '.join(unsure)} in the {name}; check them.")
-    return [*warnings, *outside(volume, landmarks, name)]
+    if shown is not None and shown.partial:
+        warnings.append(
+            f"Only {shown.share:.0%} of the prostate and its surroundings can be seen in the {name}: part of it may "
+            "be cut off or in shadow; check the landmarks."
+        )
+    return warnings
+
+
+def _disagreement(disagreement: dict[str, float], limit: float | None, name: str) -> list[str]:
+    far = [f"{landmark} ({mm:.0f} mm)" for landmark, mm in disagreement.items() if limit is not None and mm > limit]
+    return [f"Two networks disagree in the {name} about {', '.join(far)}; check them."] if far else []

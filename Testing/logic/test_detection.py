@@ -11,8 +11,9 @@ import torch
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.bundle import load_bundle
-from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle, thinned
+from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle
 from LandmarkFusionLogic.landmarks.device import choose_device
+from LandmarkFusionLogic.landmarks.looking import thinned
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
 from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES, spread
 from LandmarkFusionLogic.rigid.fit import apply

@@ -1,0 +1,158 @@
+"""Coarse to fine: the gland in the whole volume, then the landmarks in a crop around it. Needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.landmarks.bundle import Bundle
+from LandmarkFusionLogic.landmarks.looking import (
+    Looker,
+    View,
+    mean_gland,
+    median_positions,
+    self_consistency,
+    thinned,
+)
+from LandmarkFusionLogic.landmarks.poses import JITTERS, jitter, starts
+from LandmarkFusionLogic.volume import FloatArray, Volume
+
+MIN_GLAND_ML = 5.0
+"""A recognised gland smaller than this is none."""
+COARSE_JITTERS = 2
+"""With a second stage, the first has only to find the gland."""
+DOUBTFUL_MM = 12.0
+"""Where the first look scatters more than this, other start rotations are tried."""
+RECENTRE_MM = 4.0
+"""Where the gland seen in the crop lies farther than this from the crop's middle, the crop is moved there, once."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """``views`` of the last stage about ``centre`` (3,) RAS mm, seen on ``bundle``'s grid, and those before.
+
+    ``coarse`` is empty where there was one stage only, or where the user said where the gland is.
+    """
+
+    bundle: Bundle = field(compare=False)
+    views: tuple[View, ...]
+    coarse: tuple[View, ...]
+    centre: FloatArray = field(compare=False)
+
+    def gland(self) -> Volume:
+        """The gland's probability, aligned with the patient."""
+        return mean_gland(self.views, self.bundle.grid, self.centre)
+
+
+def search(
+    volume: Volume,
+    bundle: Bundle,
+    device: torch.device,
+    report: Callable[[float, str], None],
+    centre: FloatArray | None = None,
+    fixed: bool = False,
+) -> Search:
+    """Look for the landmarks of ``volume`` with ``bundle`` and, where it has one, its network for the second stage.
+
+    ``centre`` (3,) RAS mm is a place in the gland that the user has given: the first stage, which would look for it,
+    is left out; ``fixed`` says that it is the gland's very middle.
+    """
+    threads = torch.get_num_threads()
+    try:
+        # So small a network gains little from threads, and loses much where they wait for a core that is busy.
+        torch.set_num_threads(1)
+        return _search(volume, bundle, device, report, centre, fixed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _search(
+    volume: Volume,
+    bundle: Bundle,
+    device: torch.device,
+    report: Callable[[float, str], None],
+    centre: FloatArray | None,
+    fixed: bool,
+) -> Search:
+    thin = thinned(volume)
+    first = Looker(thin, bundle, device)
+    about = volume.centre if centre is None else centre
+    if bundle.fine is None:
+        views, start = _upright(first, about)
+        views += _jittered(first, about, start, 1, JITTERS, _part(report, 0.2, 1.0))
+        return Search(bundle, tuple(views), (), about)
+    coarse: list[View] = []
+    start = np.eye(3)
+    if centre is None:
+        coarse, start = _upright(first, about)
+        coarse += _jittered(first, about, start, 1, COARSE_JITTERS, _part(report, 0.2, 0.4))
+        about = inside(volume, gland_middle(coarse, bundle, about))
+    second = Looker(thin, bundle.fine, device)
+    try:
+        views = second.looks(about, jitter(0, start))
+        seen = gland_middle(views, bundle.fine, about)
+        if not fixed and np.linalg.norm(seen - about) > RECENTRE_MM:
+            about = inside(volume, seen)
+            views = second.looks(about, jitter(0, start))
+        views += _jittered(second, about, start, 1, JITTERS, _part(report, 0.5, 1.0))
+    except InputError:
+        if not coarse:
+            raise
+        # The crop shows nothing: what the first stage took for a gland is none, and its landmarks will say so.
+        return Search(bundle, tuple(coarse), (), volume.centre)
+    return Search(bundle.fine, tuple(views), tuple(coarse), about)
+
+
+def _upright(looker: Looker, centre: FloatArray) -> tuple[list[View], FloatArray]:
+    """The first views and the start rotation (3, 3) they were seen in: the one that agrees best with itself."""
+    best, start = looker.looks(centre, jitter(0, np.eye(3))), np.eye(3)
+    if not doubtful(best):
+        return best, start
+    for other in starts():
+        views = looker.looks(centre, jitter(0, other))
+        if _enough(views) >= _enough(best) and self_consistency(views) < self_consistency(best):
+            best, start = views, other
+    return best, start
+
+
+def doubtful(views: list[View]) -> bool:
+    """Whether the views scatter too much, or see no gland."""
+    return not _enough(views) or self_consistency(views) > DOUBTFUL_MM
+
+
+def _enough(views: list[View]) -> bool:
+    return float(np.median([view.millilitres for view in views])) >= MIN_GLAND_ML
+
+
+def _jittered(
+    looker: Looker, centre: FloatArray, start: FloatArray, first: int, end: int, report: Callable[[float, str], None]
+) -> list[View]:
+    views: list[View] = []
+    for number in range(first, end):
+        views += looker.looks(centre, jitter(number, start))
+        report((number - first + 1) / (end - first), "Looking for the landmarks")
+    return views
+
+
+def gland_middle(views: list[View], bundle: Bundle, centre: FloatArray) -> FloatArray:
+    """(3,) RAS mm: the middle of the gland that ``views`` see, or of the landmarks where they see none."""
+    gland = Gland(mean_gland(views, bundle.grid, centre))
+    if gland.millilitres < MIN_GLAND_ML:
+        return np.asarray(median_positions(views).mean(axis=0))
+    return gland.centroid
+
+
+def inside(volume: Volume, place: FloatArray) -> FloatArray:
+    """``place`` (3,) RAS mm, moved into ``volume`` where it lies outside."""
+    index = np.linalg.inv(volume.ijk_to_ras) @ np.append(place, 1.0)
+    index[:3] = np.clip(index[:3], 0, np.array(volume.shape_ijk) - 1)
+    return np.asarray((volume.ijk_to_ras @ index)[:3])
+
+
+def _part(report: Callable[[float, str], None], start: float, end: float) -> Callable[[float, str], None]:
+    return lambda fraction, text: report(start + fraction * (end - start), text)
