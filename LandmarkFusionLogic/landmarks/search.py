@@ -109,9 +109,14 @@ def _search(
 
 
 def _upright(looker: Looker, centre: FloatArray) -> tuple[list[View], FloatArray]:
-    """The first views and the start rotation (3, 3) they were seen in: the one that agrees best with itself."""
+    """The first views and the start rotation (3, 3) they were seen in.
+
+    Other starts than upright are tried only where the upright volume shows no gland: on the real development cases,
+    trying them wherever the first look scattered took the mean error in MR from 6.9 to 8.3 mm, since a wrong pose that
+    agrees with itself is easily found. Networks trained on turned images need them least.
+    """
     best, start = looker.looks(centre, jitter(0, np.eye(3))), np.eye(3)
-    if not doubtful(best):
+    if _enough(best):
         return best, start
     for other in starts():
         views = looker.looks(centre, jitter(0, other))

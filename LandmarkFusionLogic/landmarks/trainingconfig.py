@@ -18,6 +18,7 @@ from LandmarkFusionLogic.landmarks.losses import LossWeights
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
 from LandmarkFusionLogic.landmarks.trainingdata import CROP_GRID, GRIDS, Example, example_of, make_example
 from LandmarkFusionLogic.simulation.case import simulate_image
+from LandmarkFusionLogic.simulation.conditions import draw_condition
 from LandmarkFusionLogic.simulation.seeds import TRAINING
 
 
@@ -96,7 +97,8 @@ def simulated_examples(config: TrainingConfig, step: int) -> list[Example]:
 
 def simulated_example_of(config: TrainingConfig, seed: int) -> Example:
     """The simulated case of ``seed`` as ``config`` wants it seen."""
-    simulated = simulate_image(seed, config.modality, config.render_spacing_mm)
+    condition = draw_condition(seed, config.modality, config.conditions) if config.conditions else None
+    simulated = simulate_image(seed, config.modality, config.render_spacing_mm, condition=condition)
     name = f"seed {seed}"
     if config.augmentation is None and config.stage == WHOLE:
         return example_of(simulated, config.input_grid, config.preprocessing, name)
