@@ -135,7 +135,7 @@ def _simulate_us(
     aligned = between.chance(0.5)
     turn = np.eye(3) if aligned else rotation_between_scans(between) @ _patient(seed) @ to_probe.T
     grid, placement = ultrasound.place(draw, anatomy, acquisition, to_probe, spacing_mm)
-    grid = condition.grid(grid, anatomy, placement)
+    grid = condition.grid(grid, acquisition.probe, anatomy, placement)
     image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device, condition)
     room = rigid(turn, np.zeros(3))
     return _moved(_image(image, gland, anatomy.landmarks, grid, placement), room), room @ placement.pose

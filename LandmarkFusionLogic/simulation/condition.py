@@ -89,7 +89,7 @@ class Condition:
         """The ultrasound's echo (K, J, I), dB."""
         return echo
 
-    def grid(self, grid: Grid, anatomy: Anatomy, placement: Placement) -> Grid:
+    def grid(self, grid: Grid, probe: Probe, anatomy: Anatomy, placement: Placement) -> Grid:
         """The voxels of the ultrasound that are kept."""
         return grid
 

@@ -13,6 +13,7 @@ from LandmarkFusionLogic.simulation.anatomy import Anatomy
 from LandmarkFusionLogic.simulation.condition import Beams, Condition
 from LandmarkFusionLogic.simulation.gland import Focus
 from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement
+from LandmarkFusionLogic.simulation.probe import Probe
 from LandmarkFusionLogic.simulation.ultrasound import Acquisition
 
 
@@ -91,22 +92,29 @@ class PartialView(Condition):
     modalities: ClassVar[tuple[str, ...]] = ("us",)
     usual: ClassVar[bool] = False
 
-    def _cut(self, grid: Grid, anatomy: Anatomy, placement: Placement) -> tuple[int, float, float]:
-        """Axis of the grid (0 i, 2 k), direction (±1) and where (mm along it, image frame) the view ends."""
+    def _cut(self, grid: Grid, probe: Probe, anatomy: Anatomy, placement: Placement) -> tuple[int, float, float]:
+        """Axis of the grid (0 i, 2 k), direction (±1) and where (mm along it, image frame) the view ends.
+
+        12 to 40 % of what the fan shows of the gland's extent are cut.
+        """
         draw = self.draw("view")
         axis = 0 if draw.chance(1 / 3) else 2
         direction = 1.0 if draw.chance(0.5) else -1.0
-        along = direction * (grid.rotation[:, axis] @ placement.from_anatomy(self._surface(anatomy)))
+        along = direction * (grid.rotation[:, axis] @ self._in_fan(probe, anatomy, placement))
         low, high = float(along.min()), float(along.max())
         return axis, direction, high - draw.uniform(0.12, 0.4) * (high - low)
 
     @staticmethod
-    def _surface(anatomy: Anatomy) -> FloatArray:
-        return np.hstack([anatomy.surface(), np.stack(list(anatomy.landmarks.values()), axis=1)])
+    def _in_fan(probe: Probe, anatomy: Anatomy, placement: Placement) -> FloatArray:
+        """(3, n) points of the gland that the probe sees, image frame, mm."""
+        surface = anatomy.surface()
+        points = placement.from_anatomy(np.hstack([share * surface for share in (0.0, 0.4, 0.7, 0.9, 1.0)]))
+        seen = probe.sees(*probe.polar(torch.from_numpy(points))).numpy()
+        return points[:, seen] if seen.any() else points
 
-    def grid(self, grid: Grid, anatomy: Anatomy, placement: Placement) -> Grid:
+    def grid(self, grid: Grid, probe: Probe, anatomy: Anatomy, placement: Placement) -> Grid:
         """In half of the images the volume ends there, in the others it is black beyond."""
-        axis, direction, end = self._cut(grid, anatomy, placement)
+        axis, direction, end = self._cut(grid, probe, anatomy, placement)
         if self.draw("crop").chance(0.5):
             return grid
         count, spacing = grid.shape[2 - axis], grid.spacing[axis]
@@ -120,7 +128,7 @@ class PartialView(Condition):
 
     def seen(self, seen: Tensor, beams: Beams, grid: Grid, anatomy: Anatomy, placement: Placement) -> Tensor:
         """Black beyond the end of the view."""
-        axis, direction, end = self._cut(grid, anatomy, placement)
+        axis, direction, end = self._cut(grid, beams.probe, anatomy, placement)
         normal = direction * grid.rotation[:, axis]
         along = sum(float(normal[a]) * beams.positions[a] for a in range(3))
         return seen & (along <= end)
