@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.points import LANDMARK_NAMES, FloatArray, Landmark, by_name
+from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES, FloatArray, Landmark, by_name
+from LandmarkFusionLogic.rigid.bayesian import (
+    Model,
+    Posterior,
+    Term,
+    least_squares_posterior,
+    most_probable,
+    starting_motions,
+)
 from LandmarkFusionLogic.rigid.fit import apply, extents, fit_rigid
 
 COLLINEAR_RATIO = 0.2
@@ -19,6 +29,30 @@ COLLINEAR_MM = 3.0
 LARGE_FRE_MM = 8.0
 """Warn above this root-mean-square fiducial registration error: the two triangles are not the same one."""
 
+BEST, WEIGHTED, SVD = "best", "weighted", "svd"
+METHODS = (BEST, WEIGHTED, SVD)
+OBSERVER_MM = 2.0
+"""How well a person places a landmark, standard deviation along each axis."""
+GLAND_CENTRE = "Gland centre"
+CENTRE_MM = 2.0
+"""What the covariance of a predicted gland's centroid misses, standard deviation along each axis of each image."""
+MINIMUM_MM = 0.5
+"""No detector knows a landmark better than this, along each axis: covariances stay invertible."""
+MODEL = Model()
+"""Chosen on validation seeds of the simulator and on the development cases of mrus-27."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A pair of places that is no landmark: ``mr`` and ``us`` (3,) RAS mm; ``covariance`` (3, 3) mm² of both together,
+    in the frame of the US.
+    """
+
+    name: str
+    mr: FloatArray = field(compare=False)
+    us: FloatArray = field(compare=False)
+    covariance: FloatArray = field(compare=False)
+
 
 @dataclass(frozen=True)
 class LandmarkFit:
@@ -27,6 +61,9 @@ class LandmarkFit:
     ``mr_to_us`` (4, 4) maps RAS mm points of the MR to points of the US. ``errors`` holds for each name the fiducial
     registration error (FRE) in mm, the distance left between the mapped MR landmark and the US landmark; ``rms`` is
     the root of their mean square. FRE says how well the points agree, not how accurate the alignment is.
+    ``method`` is one of `METHODS`. ``covariance`` (6, 6) is of the small motion that is missing to the truth:
+    rotation vector (rad), then translation (mm), in the US's frame, about ``pivot`` (3,) RAS mm of the MR.
+    ``deformation_mm`` is what a target deviates in addition, standard deviation along each axis.
     """
 
     mr_to_us: FloatArray = field(compare=False)
@@ -34,17 +71,49 @@ class LandmarkFit:
     rms: float
     unmatched: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    method: str = BEST
+    covariance: FloatArray = field(default_factory=lambda: np.zeros((6, 6)), compare=False)
+    pivot: FloatArray = field(default_factory=lambda: np.zeros(3), compare=False)
+    deformation_mm: float = 0.0
+
+    def expected_error(self, points: npt.ArrayLike) -> FloatArray:
+        """(N,) mm: root-mean-square target registration error (TRE) to expect at ``points`` (N, 3), RAS mm of the MR.
+
+        From the landmarks' covariances and the prior; as good as these are.
+        """
+        return Posterior(self.mr_to_us, self.covariance, self.pivot, self.deformation_mm).expected_error(points)
+
+
+def gland_pair(mr: Gland, us: Gland) -> Pair | None:
+    """The centroids of both glands as a pair, or None where one of them is empty."""
+    if mr.empty or us.empty:
+        return None
+    covariance = mr.centroid_covariance + us.centroid_covariance + 2 * CENTRE_MM**2 * np.eye(3)
+    return Pair(GLAND_CENTRE, mr.centroid, us.centroid, covariance)
 
 
 def fit_landmarks(
-    mr: Iterable[Landmark], us: Iterable[Landmark], weights: Mapping[str, float] | None = None
+    mr: Iterable[Landmark],
+    us: Iterable[Landmark],
+    method: str = BEST,
+    extra: Sequence[Pair] = (),
+    weights: Mapping[str, float] | None = None,
+    term: Term | None = None,
+    model: Model = MODEL,
 ) -> LandmarkFit:
-    """Fit the landmarks of the MR to those of the US, matched by name, extra pairs included.
+    """Fit the landmarks of the MR to those of the US, matched by name, extra pairs of the user included.
 
-    Landmarks with no finite position count as not placed and are left out. ``weights`` maps names to weights ≥ 0;
-    names not in it weigh 1. Raises InputError when fewer than three pairs are left (naming what is missing) or when
-    they lie on one line.
+    ``method`` "best": the most probable motion, given each landmark's covariance (of its detector, or `OBSERVER_MM`
+    for one that a person placed), the ``extra`` pairs, a prior on the motion between the scans (``model``) and, where
+    given, a further ``term`` such as that of the masks. "svd": plain least squares (Fang 2023, Arun 1987); "weighted":
+    the same, each pair weighing the inverse of its variance. The latter two leave ``extra`` out.
+
+    Landmarks with no finite position count as not placed and are left out. ``weights`` maps names to weights ≥ 0 by
+    which a pair's own is multiplied; names not in it weigh 1. Raises InputError when fewer than three pairs are left
+    (naming what is missing) or when they lie on one line, and for an unknown method.
     """
+    if method not in METHODS:
+        raise InputError(f"The fit “{method}” is not known; choose one of: {', '.join(METHODS)}.")
     mr_points, us_points = _placed(mr), _placed(us)
     names = [name for name in mr_points if name in us_points and (weights or {}).get(name, 1.0) > 0]
     if len(names) < 3:
@@ -52,16 +121,45 @@ def fit_landmarks(
     moving = np.array([mr_points[name].position for name in names])
     fixed = np.array([us_points[name].position for name in names])
     w = np.array([(weights or {}).get(name, 1.0) for name in names])
-    matrix = fit_rigid(moving, fixed, w)
-    errors = np.linalg.norm(apply(matrix, moving) - fixed, axis=1)
+    moving_covariances = np.array([_covariance(mr_points[name]) for name in names])
+    fixed_covariances = np.array([_covariance(us_points[name]) for name in names])
+    if method == BEST:
+        svd = fit_rigid(moving, fixed, w)
+        found = most_probable(
+            np.array([*moving, *(pair.mr for pair in extra)]),
+            np.array([*fixed, *(pair.us for pair in extra)]),
+            np.array([*(moving_covariances / w[:, None, None]), *(np.zeros((3, 3)) for _ in extra)]),
+            np.array([*(fixed_covariances / w[:, None, None]), *(pair.covariance for pair in extra)]),
+            model,
+            starting_motions(moving, fixed, svd),
+            term,
+        )
+    else:
+        if method == WEIGHTED:
+            variances = np.trace(moving_covariances + fixed_covariances, axis1=1, axis2=2) / 3
+            w = w / (variances + model.deformation_mm**2)
+        matrix = fit_rigid(moving, fixed, w)
+        found = least_squares_posterior(matrix, moving, moving_covariances, fixed_covariances, w, model)
+    errors = np.linalg.norm(apply(found.matrix, moving) - fixed, axis=1)
     rms = float(np.sqrt(np.mean(errors**2)))
     return LandmarkFit(
-        mr_to_us=matrix,
+        mr_to_us=found.matrix,
         errors={name: float(error) for name, error in zip(names, errors, strict=True)},
         rms=rms,
         unmatched=tuple(sorted(set(mr_points) ^ set(us_points))),
         warnings=tuple(_warnings(moving, fixed, w, rms)),
+        method=method,
+        covariance=found.covariance,
+        pivot=found.pivot,
+        deformation_mm=found.deformation_mm,
     )
+
+
+def _covariance(landmark: Landmark) -> FloatArray:
+    """(3, 3) mm² of where the landmark truly is. One that a person has moved keeps nothing of its detector's."""
+    if landmark.state == DETECTED and landmark.covariance is not None:
+        return np.asarray(landmark.covariance, dtype=np.float64) + MINIMUM_MM**2 * np.eye(3)
+    return OBSERVER_MM**2 * np.eye(3)
 
 
 def _placed(landmarks: Iterable[Landmark]) -> dict[str, Landmark]:

@@ -106,7 +106,7 @@ def _moved(points, matrix):
 def test_landmarks_are_matched_by_name_and_not_by_order():
     mr = samples.prostate_points()
     truth = samples.random_rigid(np.random.default_rng(4))
-    fit = fit_landmarks(mr, list(reversed(_moved(mr, truth))))
+    fit = fit_landmarks(mr, list(reversed(_moved(mr, truth))), "svd")
     np.testing.assert_allclose(fit.mr_to_us, truth, atol=1e-9)
     assert set(fit.errors) == {APEX, BLADDER_NECK, POSTERIOR_MEDIAN}
     assert fit.rms == pytest.approx(0, abs=1e-9)
@@ -151,7 +151,9 @@ def test_two_points_of_one_name_are_refused():
 def test_weights_by_name_shift_the_fit_towards_the_heavy():
     mr = samples.prostate_points()
     us = [Landmark(point.name, point.position + [0, 0, 3.0 * (point.name == APEX)]) for point in mr]
-    assert fit_landmarks(mr, us, {APEX: 10}).errors[APEX] < fit_landmarks(mr, us).errors[APEX] / 2
+    assert (
+        fit_landmarks(mr, us, "svd", weights={APEX: 10}).errors[APEX] < fit_landmarks(mr, us, "svd").errors[APEX] / 2
+    )
 
 
 def test_a_flat_triangle_is_warned_of_and_a_normal_one_is_not():
