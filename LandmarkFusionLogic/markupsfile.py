@@ -32,6 +32,13 @@ def read_landmarks(path: str | Path, what: str = "landmarks") -> list[Landmark]:
     Points that are not placed are left out. The three landmarks are recognised whatever the case of their label.
     Raises InputError if the file cannot be read, is of another kind, or names two points alike.
     """
+    found = read_points(path, what)
+    by_name(found)
+    return found
+
+
+def read_points(path: str | Path, what: str = "points") -> list[Landmark]:
+    """As `read_landmarks`, for points that may share a name."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -46,7 +53,6 @@ def read_landmarks(path: str | Path, what: str = "landmarks") -> list[Landmark]:
             f"The file of the {what} “{path.name}” is not a Slicer markups file; "
             "save the points from Slicer as .mrk.json."
         ) from error
-    by_name(found)
     return found
 
 
@@ -55,7 +61,12 @@ def write_landmarks(path: str | Path, landmarks: Iterable[Landmark]) -> None:
 
     Raises InputError if the file cannot be written.
     """
-    points = [_control_point(number, landmark) for number, landmark in enumerate(landmarks, start=1)]
+    write_points(path, ((landmark.name, landmark.position, describe(landmark)) for landmark in landmarks))
+
+
+def write_points(path: str | Path, places: Iterable[tuple[str, FloatArray, str]]) -> None:
+    """Write points, each a label, a position (3,) RAS mm and a description, as `write_landmarks` does."""
+    points = [_control_point(number, *place) for number, place in enumerate(places, start=1)]
     markup = {
         "type": "Fiducial",
         "coordinateSystem": "LPS",
@@ -97,12 +108,12 @@ def parse_description(description: str) -> tuple[str, FloatArray | None]:
     return state.strip(), covariance + covariance.T - np.diag(np.diag(covariance))
 
 
-def _control_point(number: int, landmark: Landmark) -> dict[str, Any]:
-    position = np.asarray(landmark.position, dtype=np.float64) * _FLIP
+def _control_point(number: int, label: str, place: FloatArray, description: str) -> dict[str, Any]:
+    position = np.asarray(place, dtype=np.float64) * _FLIP
     return {
         "id": str(number),
-        "label": landmark.name,
-        "description": describe(landmark),
+        "label": label,
+        "description": description,
         "associatedNodeID": "",
         "position": [float(value) for value in position],
         "orientation": [-1.0, -0.0, -0.0, -0.0, -1.0, -0.0, 0.0, 0.0, 1.0],
