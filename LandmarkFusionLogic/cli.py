@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"landmarkfusion: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        written = "" if options.run is _train_landmarks else "; nothing was written"
+        written = "" if options.run in (_train_landmarks, _train_comparison) else "; nothing was written"
         print(f"\nlandmarkfusion: stopped{written}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
@@ -93,7 +93,8 @@ def _add_fuse(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=(
             "Written to DIR: mr-landmarks.mrk.json, us-landmarks.mrk.json, mr-to-us.h5 (points of the MR to points of "
             "the US, as Slicer and ITK read it), mr-in-us.nrrd, overlay.png, report.json, and scene.mrb where "
-            "slicer-core is installed. After --us-flip also us-flipped.nrrd: the ultrasound that transform and "
+            "slicer-core is installed; mr-gland.nrrd and us-gland.nrrd where the prostate was found, targets.mrk.json "
+            "and targets.csv with --targets. After --us-flip also us-flipped.nrrd: the ultrasound that transform and "
             f"landmarks belong to then. {NOTICE}"
         ),
     )
@@ -117,6 +118,22 @@ def _add_fuse(commands: Any, common: argparse.ArgumentParser) -> None:
         help="turn a wrongly oriented ultrasound round about its center, left-right, front-back or up-down, its "
         "landmarks file with it; may be given more than once",
     )
+    for side in ("mr", "us"):
+        _add_help_for_detection(command, f"--{side}-", f" of the {side.upper()}")
+    command.add_argument(
+        "--targets",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="what was marked in the MR and is to be shown in the US: points (.mrk.json), a surface (.stl) or a mask; "
+        "may be given more than once",
+    )
+    command.add_argument(
+        "--fit",
+        default="best",
+        choices=("best", "svd"),
+        help="best knows how sure each landmark is (default), svd is the plain least-squares fit",
+    )
     command.add_argument(
         "--us-orientation-confirmed",
         action="store_true",
@@ -138,9 +155,25 @@ def _add_detect(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--modality", required=True, choices=("mr", "us"), help="MR (T2-weighted) or 3D ultrasound")
     command.add_argument("--out", required=True, metavar="FILE.mrk.json", help="where the landmarks go")
     command.add_argument("--series", type=int, metavar="N", help="which DICOM series of the folder: 1, 2, …")
-    command.add_argument("--model", metavar="DIR", help="folder of a network of your own")
+    _add_help_for_detection(command, "--", "")
     _add_device(command)
     command.set_defaults(run=_detect)
+
+
+def _add_help_for_detection(command: Any, prefix: str, whose: str) -> None:
+    command.add_argument(
+        f"{prefix}model", metavar="NAME|DIR", help=f"network for the landmarks{whose}: the name of one or its folder"
+    )
+    command.add_argument(
+        f"{prefix}click",
+        nargs=3,
+        type=float,
+        metavar=("R", "A", "S"),
+        help=f"a point in the prostate{whose}, RAS mm: where to look when the landmarks are not found by themselves",
+    )
+    command.add_argument(
+        f"{prefix}gland", metavar="FILE", help=f"mask of the prostate{whose}: where to look, and for the fit"
+    )
 
 
 def _add_simulate(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -151,6 +184,12 @@ def _add_simulate(commands: Any, common: argparse.ArgumentParser) -> None:
         description="Make one simulated MR and ultrasound of the same prostate, with their true landmarks.",
     )
     command.add_argument("--seed", required=True, type=int, metavar="N", help="number of the case: 0, 1, 2, …")
+    command.add_argument(
+        "--condition",
+        metavar="NAME",
+        help="show what clinics meet: turp, median-lobe, catheter, endorectal-coil, hip-metal, thick-slices, sharp, "
+        "blurred, calcification or partial-view",
+    )
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the case; made if it is missing")
     command.set_defaults(run=_simulate)
 
@@ -169,10 +208,64 @@ def _add_evaluate(commands: Any, common: argparse.ArgumentParser) -> None:
     cases.set_defaults(run=_evaluate_cases)
     simulated = kinds.add_parser("simulated", parents=[common], help="unseen simulated cases", description=text)
     simulated.add_argument("--cases", type=int, default=20, metavar="N", help="how many (default: 20)")
+    simulated.add_argument(
+        "--conditions", action="store_true", help="a row for each condition that clinics meet, sharp and blurred too"
+    )
+    simulated.add_argument("--turns", action="store_true", help="rows for starts turned by 15, 30 and 45 degrees")
+    simulated.add_argument("--modality", choices=("mr", "us"), help="only this one (default: both)")
+    simulated.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder or name of a network, one for each modality (default: those that are used)",
+    )
+    simulated.add_argument("--workers", type=int, default=1, metavar="N", help="processes at once (default: 1)")
     simulated.set_defaults(run=_evaluate_simulated)
     for kind in (cases, simulated):
         _add_device(kind)
     _add_evaluate_folds(kinds, common)
+    _add_evaluate_landmarks(kinds, common)
+    _add_evaluate_confidence(kinds, common)
+
+
+def _add_evaluate_confidence(kinds: Any, common: argparse.ArgumentParser) -> None:
+    command = kinds.add_parser(
+        "confidence",
+        parents=[common],
+        help="whether the networks know how sure they are",
+        description="Measure on unseen simulated cases, as they come and made hard, how many true points lie inside "
+        "of the 95 %% ellipsoids, and how well the expected error tells landmarks that are more than 10 mm off.",
+    )
+    command.add_argument("--cases", type=int, default=60, metavar="N", help="how many seeds (default: 60)")
+    command.add_argument(
+        "--fit",
+        action="store_true",
+        help="fit the confidence on as many validation seeds first, and write it into the networks' metadata",
+    )
+    command.add_argument("--modality", choices=("mr", "us"), help="only this one (default: both)")
+    command.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME|DIR",
+        help="a network, one for each modality (default: those that are used)",
+    )
+    command.add_argument("--workers", type=int, default=1, metavar="N", help="processes at once (default: 1)")
+    _add_device(command)
+    command.set_defaults(run=_evaluate_confidence)
+
+
+def _add_evaluate_landmarks(kinds: Any, common: argparse.ArgumentParser) -> None:
+    text = "Table 1 of Fang 2023: five methods on equal budgets, the networks that ship, and the mean position"
+    landmarks = kinds.add_parser("landmarks", parents=[common], help=text, description=f"Print {text}.")
+    landmarks.add_argument(
+        "--cases", type=int, default=263, metavar="N", help="how many unseen simulated pairs (default: 263)"
+    )
+    landmarks.add_argument("--data", metavar="DIR", help="folder that holds mrus-27, for tables on real pairs too")
+    landmarks.add_argument("--workers", type=int, default=0, metavar="N", help="processes that share the work")
+    landmarks.set_defaults(run=_evaluate_landmarks)
+    _add_device(landmarks)
 
 
 def _add_evaluate_folds(kinds: Any, common: argparse.ArgumentParser) -> None:
@@ -197,6 +290,17 @@ def _add_train(commands: Any, common: argparse.ArgumentParser) -> None:
     text = "landmark network of one modality; its options: landmarkfusion train landmarks --help"
     landmarks = kinds.add_parser("landmarks", parents=[common], add_help=False, help=text)
     landmarks.set_defaults(run=_train_landmarks)
+    _add_train_comparison(kinds, common)
+
+
+def _add_train_comparison(kinds: Any, common: argparse.ArgumentParser) -> None:
+    text = "the ten networks of Fang 2023, Table 1, with equal budgets"
+    comparison = kinds.add_parser("comparison", parents=[common], help=text, description=f"Train {text}.")
+    comparison.add_argument("--out", required=True, metavar="DIR", help="folder for the run; an old run goes on")
+    comparison.add_argument("--steps", type=int, default=2000, metavar="N", help="for each network (default: 2000)")
+    comparison.add_argument("--minutes", type=float, default=float("inf"), metavar="N", help="end this call then")
+    comparison.add_argument("--export", metavar="DIR", help="write the networks to this folder when all are done")
+    comparison.set_defaults(run=_train_comparison)
 
 
 def _add_device(command: argparse.ArgumentParser) -> None:
@@ -220,6 +324,14 @@ def _fuse(options: argparse.Namespace) -> None:
         device=options.device,
         us_flips=options.us_flip,
         us_confirmed=options.us_orientation_confirmed,
+        mr_model=options.mr_model,
+        us_model=options.us_model,
+        mr_click=options.mr_click,
+        us_click=options.us_click,
+        mr_gland=VolumeSource(options.mr_gland) if options.mr_gland else None,
+        us_gland=VolumeSource(options.us_gland) if options.us_gland else None,
+        targets=options.targets,
+        fit=options.fit,
     )
     with _progress() as report:
         result = fuse(request, report)
@@ -227,6 +339,14 @@ def _fuse(options: argparse.Namespace) -> None:
     for name, error in result.errors.items():
         print(f"  {name:<18} {error:6.2f}")
     print(f"  {'root mean square':<18} {result.rms:6.2f}")
+    print("Expected error of the fit (root mean square, mm):")
+    for name, error in result.expected_mm.items():
+        print(f"  {name:<18} {error:6.2f}")
+    for target in result.targets:
+        place = ", ".join(f"{value:.1f}" for value in target.centre)
+        print(f"Target {target.name}: in the US at {place} (RAS mm), expected error {target.expected_mm:.1f} mm")
+    if result.check_first:
+        print(f"Check first: {', '.join(result.check_first)}.")
     _warn(result.warnings)
     print(f"Wrote {', '.join(result.files)} to {options.out} in {result.seconds:.1f} s. {NOTICE}")
 
@@ -244,14 +364,21 @@ def _detect(options: argparse.Namespace) -> None:
         raise InputError(f"“{out.name}” cannot be written; give a name ending in .mrk.json in a folder that exists.")
     source = VolumeSource(options.volume, series=options.series)
     with _progress() as report:
-        result = detect(DetectRequest(source, options.modality, options.device, options.model), report)
+        mask = VolumeSource(options.gland) if options.gland else None
+        result = detect(
+            DetectRequest(source, options.modality, options.device, options.model, options.click, mask), report
+        )
     found = landmarks(result.landmarks)
     write_landmarks(out, found)
-    print(f"{'Landmark':<18} {'R':>8} {'A':>8} {'S':>8}   spread (mm)")
+    print(f"{'Landmark':<18} {'R':>8} {'A':>8} {'S':>8}   expected error (mm)")
     for point in found:
         right, anterior, superior = point.position
         unsure = "" if point.covariance is None else f"{spread(point.covariance):8.1f}"
         print(f"{point.name:<18} {right:8.1f} {anterior:8.1f} {superior:8.1f}   {unsure}")
+    if result.gland is not None:
+        print(f"Prostate: {result.gland.millilitres:.0f} ml")
+    if result.ask_first:
+        print(f"Check first: {', '.join(result.ask_first)}.")
     _warn(result.warnings)
     print(f"{result.model} on {result.device}, {result.seconds:.1f} s. {NOTICE}")
 
@@ -260,7 +387,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from LandmarkFusionLogic.jobs import SimulateRequest, simulate
 
     with _progress() as report:
-        result = simulate(SimulateRequest(options.seed, options.out), report)
+        result = simulate(SimulateRequest(options.seed, options.out, options.condition), report)
     print(f"Wrote {', '.join(result.files)} to {options.out} in {result.seconds:.1f} s.")
 
 
@@ -286,13 +413,56 @@ def _evaluate_folds(options: argparse.Namespace) -> None:
     print(describe_folds(found))
 
 
-def _evaluate_simulated(options: argparse.Namespace) -> None:
+def _evaluate_landmarks(options: argparse.Namespace) -> None:
     _require_torch()
-    from LandmarkFusionLogic.evaluation.simulated import describe_simulated, evaluate_simulated
+    from LandmarkFusionLogic.evaluation.landmarktable import describe_landmarks, measure_cases, measure_simulated
 
     with _progress() as report:
-        findings = evaluate_simulated(options.cases, options.device, report)
-    print(describe_simulated(findings))
+        real = measure_cases(Path(options.data), options.device, report) if options.data else []
+        simulated = measure_simulated(options.cases, options.device, report, options.workers)
+    print(describe_landmarks(simulated, real))
+
+
+def _evaluate_simulated(options: argparse.Namespace) -> None:
+    _require_torch()
+    from LandmarkFusionLogic.evaluation.simulated import (
+        describe_simulated,
+        describe_trials,
+        evaluate_trials,
+        models_of,
+    )
+
+    models = models_of(options.model)
+    modalities = (options.modality,) if options.modality else tuple(sorted(models)) or ("mr", "us")
+    with _progress() as report:
+        outcomes = evaluate_trials(
+            options.cases,
+            options.device,
+            report,
+            modalities,
+            options.conditions,
+            options.turns,
+            models,
+            options.workers,
+        )
+    if options.conditions or options.turns:
+        print(describe_trials(outcomes))
+    else:
+        print(describe_simulated([finding for outcome in outcomes for finding in outcome.findings]))
+
+
+def _evaluate_confidence(options: argparse.Namespace) -> None:
+    _require_torch()
+    from LandmarkFusionLogic.evaluation.confidence import evaluate_confidence
+    from LandmarkFusionLogic.evaluation.simulated import models_of
+
+    models = models_of(options.model)
+    modalities = (options.modality,) if options.modality else tuple(sorted(models)) or ("mr", "us")
+    with _progress() as report:
+        text = evaluate_confidence(
+            options.cases, options.device, report, modalities, models, options.fit, options.workers
+        )
+    print(text)
 
 
 def _train_landmarks(options: argparse.Namespace) -> None:
@@ -300,6 +470,18 @@ def _train_landmarks(options: argparse.Namespace) -> None:
     from LandmarkFusionLogic.landmarks import training
 
     training.main(options.words)
+
+
+def _train_comparison(options: argparse.Namespace) -> None:
+    _require_torch()
+    from LandmarkFusionLogic.landmarks.comparison.bundle import export_all
+    from LandmarkFusionLogic.landmarks.comparison.training import train_all
+
+    def log(text: str) -> None:
+        print(text, flush=True)
+
+    if train_all(Path(options.out), options.steps, options.minutes, log=log) and options.export:
+        export_all(Path(options.out), Path(options.export))
 
 
 def _require_torch() -> None:

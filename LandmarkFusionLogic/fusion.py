@@ -4,36 +4,55 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from LandmarkFusionLogic import orientation, report
+from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.imageio import resample, write_volume
 from LandmarkFusionLogic.markupsfile import write_landmarks
-from LandmarkFusionLogic.points import Landmark
-from LandmarkFusionLogic.rigid.landmarks import LandmarkFit, fit_landmarks
+from LandmarkFusionLogic.points import Landmark, spread
+from LandmarkFusionLogic.rigid.landmarks import BEST, LandmarkFit, fit_landmarks, gland_pair
 from LandmarkFusionLogic.transformfile import write_transform
 from LandmarkFusionLogic.volume import Volume
+
+if TYPE_CHECKING:
+    from LandmarkFusionLogic.targets import CarriedTarget, Target
 
 MR_LANDMARKS, US_LANDMARKS = "mr-landmarks.mrk.json", "us-landmarks.mrk.json"
 TRANSFORM, RESAMPLED, FLIPPED = "mr-to-us.h5", "mr-in-us.nrrd", "us-flipped.nrrd"
 OVERLAY, REPORT, SCENE = "overlay.png", "report.json", "scene.mrb"
+MR_GLAND, US_GLAND = "mr-gland.nrrd", "us-gland.nrrd"
+TARGETS, TARGET_LIST = "targets.mrk.json", "targets.csv"
 
 
 @dataclass(frozen=True)
 class Side:
-    """One image with its landmarks (RAS mm), and the network and device that found them, if any did."""
+    """One image with its landmarks (RAS mm), and the network and device that found them, if any did.
+
+    ``gland`` is the network's or the user's. ``kind`` is the network's: simulation, research or own. What is to be
+    checked is as in `landmarks.detection.Detection`; nothing of it is known of landmarks that were given.
+    """
 
     volume: Volume
     landmarks: list[Landmark]
     model: str | None = None
     device: str | None = None
     warnings: tuple[str, ...] = ()
+    gland: Gland | None = field(default=None, compare=False)
+    kind: str | None = None
+    ask_first: tuple[str, ...] = ()
+    disagreement_mm: dict[str, float] = field(default_factory=dict)
+    coverage: float | None = None
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """Both sides and the fit between them; ``us_flips`` have been applied to the US side already."""
+    """Both sides and the fit between them; ``us_flips`` have been applied to the US side already.
+
+    ``targets`` were marked in the MR and have been carried over to the US.
+    """
 
     mr: Side
     us: Side
@@ -41,14 +60,35 @@ class Fusion:
     us_flips: tuple[str, ...]
     us_confirmed: bool
     warnings: tuple[str, ...]
+    targets: tuple[CarriedTarget, ...] = ()
+
+    @property
+    def ask_first(self) -> list[tuple[str, str]]:
+        """("mr" or "us", landmark) of all that is doubtful, least certain first."""
+        found = []
+        for modality, side in (("mr", self.mr), ("us", self.us)):
+            known = {point.name: point.covariance for point in side.landmarks}
+            for name in side.ask_first:
+                covariance = known.get(name)
+                found.append((0.0 if covariance is None else spread(covariance), modality, name))
+        return [(modality, name) for _, modality, name in sorted(found, key=lambda item: -item[0])]
 
 
-def fuse_sides(mr: Side, us: Side, us_flips: Sequence[str] = (), us_confirmed: bool = False) -> Fusion:
-    """Fit the MR's landmarks to the US's and gather every warning.
+def fuse_sides(
+    mr: Side,
+    us: Side,
+    us_flips: Sequence[str] = (),
+    us_confirmed: bool = False,
+    method: str = BEST,
+    targets: Sequence[Target] = (),
+) -> Fusion:
+    """Fit the MR's landmarks to the US's, carry ``targets`` of the MR over, and gather every warning.
 
-    Raises InputError where the landmarks allow no fit.
+    ``method`` is that of `fit_landmarks`; the glands' centroids count as a further pair where both are known.
+    Raises InputError where the landmarks allow no fit, and for a method that there is not.
     """
-    fit = fit_landmarks(mr.landmarks, us.landmarks)
+    pair = gland_pair(mr.gland, us.gland) if mr.gland is not None and us.gland is not None else None
+    fit = fit_landmarks(mr.landmarks, us.landmarks, method, [] if pair is None else [pair])
     warnings = [
         *mr.warnings,
         *us.warnings,
@@ -62,14 +102,19 @@ def fuse_sides(mr: Side, us: Side, us_flips: Sequence[str] = (), us_confirmed: b
     if not us_confirmed:
         warnings.append(orientation.UNCONFIRMED)
     # Detection may have said already what is found here again.
-    return Fusion(mr, us, fit, tuple(us_flips), us_confirmed, tuple(dict.fromkeys(warnings)))
+    carried: tuple[CarriedTarget, ...] = ()
+    if targets:
+        from LandmarkFusionLogic.targets import carry_over
+
+        carried = tuple(carry_over(targets, fit))
+    return Fusion(mr, us, fit, tuple(us_flips), us_confirmed, tuple(dict.fromkeys(warnings)), carried)
 
 
 def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[float, str], None]) -> list[str]:
     """Write the results into ``folder`` and return the names of the files.
 
-    ``seconds`` is what the work before took, for the report. A US that was flipped is written as well, and the scene
-    where slicer-core is installed.
+    ``seconds`` is what the work before took, for the report. A US that was flipped is written as well, glands and
+    targets where there are any, and the scene where slicer-core is installed.
     Raises InputError if a file cannot be written.
     """
     files = [MR_LANDMARKS, US_LANDMARKS, TRANSFORM, RESAMPLED]
@@ -82,6 +127,16 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
     if fusion.us_flips:
         write_volume(folder / FLIPPED, fusion.us.volume)
         files.append(FLIPPED)
+    for name, side in ((MR_GLAND, fusion.mr), (US_GLAND, fusion.us)):
+        if side.gland is not None:
+            write_volume(folder / name, side.gland.mask())
+            files.append(name)
+    if fusion.targets:
+        from LandmarkFusionLogic.targets import write_csv, write_targets
+
+        write_targets(folder / TARGETS, fusion.targets)
+        write_csv(folder / TARGET_LIST, fusion.targets)
+        files += [TARGETS, TARGET_LIST]
     if importlib.util.find_spec("slicer") is not None:
         from LandmarkFusionLogic.mrml.scene import write_scene
 

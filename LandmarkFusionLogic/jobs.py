@@ -7,7 +7,7 @@ Nothing heavy is imported here: each job imports what it needs when it starts.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,12 +25,14 @@ from LandmarkFusionLogic.volume import Volume
 if TYPE_CHECKING:
     from LandmarkFusionLogic.fusion import Side
     from LandmarkFusionLogic.gland import Gland
+    from LandmarkFusionLogic.targets import Target
 
 Matrix = list[list[float]]
 Report = Callable[[float, str], None]
 """Called with the fraction done (0..1) and one short sentence."""
 
 MODALITIES = {"mr": "MR", "us": "US"}
+FITS = ("best", "svd")
 
 
 @dataclass(frozen=True)
@@ -141,10 +143,21 @@ class FuseRequest:
 
 
 @dataclass(frozen=True)
+class TargetRecord:
+    """A target carried over from the MR: centre (3) RAS mm in the US, its expected (root mean square) error in mm."""
+
+    name: str
+    centre: list[float]
+    expected_mm: float
+
+
+@dataclass(frozen=True)
 class FuseResult:
     """What was written to the folder, how well the landmarks agree (FRE, mm) and plain warnings for the user.
 
-    ``mr_to_us`` is the 4x4 matrix that maps RAS mm points of the MR to points of the US.
+    ``mr_to_us`` is the 4x4 matrix that maps RAS mm points of the MR to points of the US. ``check_first`` names the
+    doubtful landmarks ("Apex in the US"), least certain first; ``expected_mm`` is the error of the fit to expect at
+    each landmark of the MR and in the middle of its gland.
     """
 
     out: str
@@ -154,6 +167,9 @@ class FuseResult:
     rms: float
     seconds: float
     warnings: list[str] = field(default_factory=list)
+    check_first: list[str] = field(default_factory=list)
+    expected_mm: dict[str, float] = field(default_factory=dict)
+    targets: list[TargetRecord] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -329,20 +345,24 @@ def fuse(request: FuseRequest, report: Report) -> FuseResult:
     """
     from LandmarkFusionLogic import fusion
     from LandmarkFusionLogic.landmarks.device import check_name
+    from LandmarkFusionLogic.report import expected_errors
     from LandmarkFusionLogic.workfolder import replacing
 
     started = time.perf_counter()
     check_name(request.device)
+    if request.fit not in FITS:
+        raise InputError(f"The fit “{request.fit}” is not known; choose one of: {', '.join(FITS)}.")
     orientation.flip_matrix(np.zeros(3), request.us_flips)
     report(0.0, "Reading the volumes")
     mr, us = load(request.mr, "MR volume"), load(request.us, "US volume")
     _refuse_same(mr, us)
     flips = orientation.net_flips(request.us_flips)
     turned = orientation.flipped(us, flips)
-    mr_side = _side("mr", mr, request.mr_landmarks, np.eye(4), request.device, part(report, 0.05, 0.4))
+    targets = _targets(request.targets)
     turn = orientation.flip_matrix(us.centre, flips)
-    us_side = _side("us", turned, request.us_landmarks, turn, request.device, part(report, 0.4, 0.75))
-    done = fusion.fuse_sides(mr_side, us_side, flips, request.us_confirmed)
+    mr_side = _side(request, "mr", mr, np.eye(4), part(report, 0.05, 0.4))
+    us_side = _side(request, "us", turned, turn, part(report, 0.4, 0.75))
+    done = fusion.fuse_sides(mr_side, us_side, flips, request.us_confirmed, request.fit, targets)
     with replacing(Path(request.out)) as folder:
         files = fusion.write(done, folder, time.perf_counter() - started, part(report, 0.75, 1.0))
     return FuseResult(
@@ -353,6 +373,12 @@ def fuse(request: FuseRequest, report: Report) -> FuseResult:
         rms=done.fit.rms,
         seconds=time.perf_counter() - started,
         warnings=list(done.warnings),
+        check_first=[f"{name} in the {modality.upper()}" for modality, name in done.ask_first],
+        expected_mm=expected_errors(done),
+        targets=[
+            TargetRecord(target.name, [float(value) for value in target.centre], float(target.expected_error))
+            for target in done.targets
+        ],
     )
 
 
@@ -458,21 +484,50 @@ def _refuse_same(mr: Volume, us: Volume) -> None:
         raise InputError("The MR and the US are the same volume; choose two different ones.")
 
 
-def _side(modality: str, volume: Volume, markups: str | None, turn: FloatArray, device: str, report: Report) -> Side:
+def _side(request: FuseRequest, modality: str, volume: Volume, turn: FloatArray, report: Report) -> Side:
+    """One side of ``request``: ``volume`` with its landmarks, given or detected, all turned by ``turn`` (4, 4)."""
     from LandmarkFusionLogic.fusion import Side
     from LandmarkFusionLogic.markupsfile import read_landmarks
 
     name = MODALITIES[modality]
+    markups, model, click, gland = (
+        (request.mr_landmarks, request.mr_model, request.mr_click, request.mr_gland)
+        if modality == "mr"
+        else (request.us_landmarks, request.us_model, request.us_click, request.us_gland)
+    )
     swapped = _swap_warnings(volume, modality)
+    mask = _mask(gland, f"{name} gland mask", turn)
+    place = _click(click, f"The point given for the {name}", turn)
     if markups is not None:
+        if place is not None or model is not None:
+            raise InputError(f"The {name} landmarks are given, so nothing is detected; leave its click and model out.")
         given = read_landmarks(markups, f"{name} landmarks")
         # The file lies on the volume as it is stored: a flip takes its points along.
         moved = [replace(point, position=apply(turn, point.position)) for point in given]
-        return Side(volume, moved, warnings=tuple(swapped))
+        return Side(volume, moved, warnings=tuple(swapped), gland=mask)
     from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 
-    found = detect_landmarks(volume, modality, device, None, report)
-    return Side(volume, list(found.landmarks), found.model, found.device, (*swapped, *found.warnings))
+    found = detect_landmarks(volume, modality, request.device, model, report, place, mask)
+    return Side(
+        volume,
+        list(found.landmarks),
+        found.model,
+        found.device,
+        (*swapped, *found.warnings),
+        gland=found.gland,
+        kind=found.kind,
+        ask_first=found.ask_first,
+        disagreement_mm=found.disagreement_mm,
+        coverage=found.coverage,
+    )
+
+
+def _targets(files: Sequence[str]) -> list[Target]:
+    if not files:
+        return []
+    from LandmarkFusionLogic.targets import read_targets
+
+    return [target for file in files for target in read_targets(file)]
 
 
 def _mask(source: VolumeSource | None, what: str, turn: FloatArray) -> Gland | None:

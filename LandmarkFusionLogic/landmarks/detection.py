@@ -14,7 +14,7 @@ from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.landmarks.confidence import Evidence, ask_first, covariances, surface_distances
 from LandmarkFusionLogic.landmarks.coverage import Coverage, coverage
 from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
-from LandmarkFusionLogic.landmarks.networks import network_folder, second_folder
+from LandmarkFusionLogic.landmarks.networks import network_folder
 from LandmarkFusionLogic.memory import is_out_of_memory
 from LandmarkFusionLogic.orientation import outside
 from LandmarkFusionLogic.points import DETECTED, FloatArray, Landmark, spread
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
 
     from LandmarkFusionLogic.landmarks.bundle import Bundle
+    from LandmarkFusionLogic.landmarks.comparison.bundle import ComparisonBundle
     from LandmarkFusionLogic.landmarks.search import Search
 
 NAMES = {"mr": "MR", "us": "US"}
@@ -75,6 +76,7 @@ def detect_landmarks(
     """
     chosen = choose_device(device)
     from LandmarkFusionLogic.landmarks.bundle import load_bundle
+    from LandmarkFusionLogic.landmarks.discrepancy import load_second
 
     report(0.1, f"Loading the {NAMES[modality]} network")
     bundle = load_bundle(network_folder(modality, model))
@@ -83,9 +85,7 @@ def detect_landmarks(
             f"The network “{bundle.name}” was made for {NAMES.get(bundle.modality, bundle.modality)} volumes; "
             "choose another."
         )
-    folder = second_folder(modality)
-    second = None if folder is None else load_bundle(folder)
-    return detect_with_bundle(volume, bundle, chosen, report, click, mask, second)
+    return detect_with_bundle(volume, bundle, chosen, report, click, mask, load_second(modality))
 
 
 def detect_with_bundle(
@@ -95,7 +95,7 @@ def detect_with_bundle(
     report: Report,
     click: FloatArray | None = None,
     mask: Gland | None = None,
-    second: Bundle | None = None,
+    second: ComparisonBundle | None = None,
 ) -> Detection:
     """`detect_landmarks` with networks that have been loaded and a device that has been chosen.
 
@@ -136,7 +136,7 @@ def _aim(volume: Volume, click: FloatArray | None, mask: Gland | None, name: str
 def _look(
     volume: Volume,
     bundle: Bundle,
-    second: Bundle | None,
+    second: ComparisonBundle | None,
     device: torch.device,
     report: Report,
     centre: FloatArray | None,
@@ -150,7 +150,7 @@ def _look(
     if second is None:
         return found, None
     report(0.87, "Asking a second network")
-    return found, second_opinion(volume, second, bundle.landmarks, device, centre)
+    return found, second_opinion(volume, second, bundle.landmarks, centre)
 
 
 def _conclude(

@@ -44,7 +44,13 @@ def jitter(number: int, start: FloatArray) -> tuple[Pose, Pose]:
     """Jitter ``number`` (0: none) of a volume that ``start`` (3, 3) has turned: as it is, and mirrored left-right."""
     rotation, shift = _JITTERS[number]
     turn = Rotation.from_rotvec(rotation, degrees=True).as_matrix() @ start
-    return Pose(turn, np.array(shift)), Pose(MIRROR @ turn, np.array(shift))
+    pose = Pose(turn, np.array(shift))
+    return pose, mirrored(pose)
+
+
+def mirrored(pose: Pose) -> Pose:
+    """The same pose, left and right swapped."""
+    return Pose(MIRROR @ pose.turn, pose.shift)
 
 
 def starts() -> Iterator[FloatArray]:
