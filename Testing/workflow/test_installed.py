@@ -51,7 +51,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(
             ROOT / assets,
             modules / "LandmarkFusionLogic" / assets,
-            ignore=shutil.ignore_patterns("Screenshots"),
+            ignore=shutil.ignore_patterns("Screenshots", "folds", "*-direct", "*-heatmap", "*-variance", "*-distance"),
         )
     return modules
 
