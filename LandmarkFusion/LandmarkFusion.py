@@ -105,7 +105,7 @@ class LandmarkFusionWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self) -> None:
         """Leave the mode of placing points when the user goes to another module."""
         if self.controller is not None:
-            self.controller.editing.stopPlacing()
+            self.controller.stopPlacing()
 
     def onReload(self) -> None:
         """Load all of the module's files anew, not only this one (developer mode)."""

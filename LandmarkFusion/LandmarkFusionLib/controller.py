@@ -11,18 +11,23 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import NodeModify, VTKObservationMixin
 
-from LandmarkFusionLib import export, packages
-from LandmarkFusionLib.detection import NAMES, Detection
+from LandmarkFusionLib import choices, export, packages
+from LandmarkFusionLib.detection import NAMES, Detection, Found, Hint
 from LandmarkFusionLib.editing import Editing
 from LandmarkFusionLib.engine import Engine
+from LandmarkFusionLib.hints import Hints
+from LandmarkFusionLib.learning import Learning
+from LandmarkFusionLib.overlays import Overlays
 from LandmarkFusionLib.parameters import Parameters
 from LandmarkFusionLib.status import DONE, ERROR, INFO
+from LandmarkFusionLib.targets import Targets
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.jobs import DetectResult
 from LandmarkFusionLogic.jobs import landmarks as landmarksFrom
-from LandmarkFusionLogic.mrml import landmarks, transforms, views, volumes
+from LandmarkFusionLogic.landmarks.choices import NetworkChoice
+from LandmarkFusionLogic.mrml import companions, glands, landmarks, transforms, views, volumes
 from LandmarkFusionLogic.mrml.live import LiveFit
 from LandmarkFusionLogic.points import LANDMARK_NAMES
+from LandmarkFusionLogic.rigid.landmarks import gland_pair
 
 
 class Controller(VTKObservationMixin):
@@ -32,6 +37,11 @@ class Controller(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.engine = engine or Engine()
         self.editing = Editing(self)
+        self.hints = Hints(self)
+        self.overlays = Overlays(self)
+        self.targets = Targets(self)
+        self.learning = Learning(self)
+        self.networks: list[NetworkChoice] = choices.available()
         self.live = LiveFit(self._onFit, self.editing.remember)
         self.detection = Detection(self.engine, self.tell, self._onFound, self._onFailed, self._onCancelled)
         self.status: tuple[str, str] = (INFO, "")
@@ -39,6 +49,8 @@ class Controller(VTKObservationMixin):
         self._listeners: list[Callable[[], None]] = []
         self._pair: tuple[Any, Any] | None = None
         self._shown: tuple[Any, Any, float] | None = None
+        self._network = ""
+        self._known: dict[Any, Any] | None = None
         self._busy = False
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
@@ -50,8 +62,13 @@ class Controller(VTKObservationMixin):
 
     def tell(self) -> None:
         """Have the panels show what there is now."""
-        for function in self._listeners:
-            function()
+        # The panels ask for the same rows many times over; nothing changes while they do.
+        self._known = {}
+        try:
+            for function in self._listeners:
+                function()
+        finally:
+            self._known = None
 
     def say(self, kind: str, text: str) -> None:
         """Show one sentence in the status line."""
@@ -73,11 +90,15 @@ class Controller(VTKObservationMixin):
         self.removeObservers()
         self.live.stop()
         self.editing.stop()
+        self.hints.stop()
+        self.overlays.forget()
+        self.targets.stop()
         self.parameters = parameters
         self._pair = self._shown = None
         if parameters is not None:
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
             self.editing.start()
+            self.hints.start()
             self.refresh()
         else:
             self.detection.cancel()
@@ -97,6 +118,7 @@ class Controller(VTKObservationMixin):
         self.setParameters(None)
         self._listeners.clear()
         self.detection.stop()
+        self.learning.stop()
         self.engine.stop()
 
     def refreshSoon(self) -> None:
@@ -110,6 +132,23 @@ class Controller(VTKObservationMixin):
     def volume(self, modality: str) -> Any:
         """The chosen volume, "mr" or "us", or None."""
         return self._alive(modality)
+
+    def mask(self, modality: str) -> Any:
+        """The segmentation or label map that the user has chosen as the gland of this image, or None."""
+        return self._alive(f"{modality}Mask")
+
+    def setNode(self, name: str, node: Any) -> None:
+        """Choose the node of a parameter whose selector offers several kinds."""
+        if self.parameters is not None and getattr(self.parameters, name) is not node:
+            setattr(self.parameters, name, node)
+
+    def targetsNode(self) -> Any:
+        """What the user has chosen as targets in the MR, or None."""
+        return self._alive("targets")
+
+    def targetsInUs(self) -> Any:
+        """The list of the targets in the ultrasound, or None while there is none."""
+        return self._alive("targetsInUs")
 
     def landmarkList(self, modality: str) -> Any:
         """The landmark list of the chosen volume, or None while it has none."""
@@ -126,8 +165,23 @@ class Controller(VTKObservationMixin):
 
     def rows(self, modality: str) -> list[landmarks.Row]:
         """The landmarks of the chosen volume, or the three names while it has no list."""
+        return self._once(("rows", modality), lambda: self._rows(modality))
+
+    def found(self, modality: str) -> dict[str, Any]:
+        """What was noted of the detection in the chosen volume, or {}."""
+        return self._once(("found", modality), lambda: landmarks.detection(self.landmarkList(modality)))
+
+    def _rows(self, modality: str) -> list[landmarks.Row]:
         found = landmarks.rows(self.landmarkList(modality))
         return found or [landmarks.Row(name, "", False, None, None) for name in LANDMARK_NAMES]
+
+    def _once(self, key: Any, function: Callable[[], Any]) -> Any:
+        """What ``function`` gives, asked for once while the panels are told of a change."""
+        if self._known is None:
+            return function()
+        if key not in self._known:
+            self._known[key] = function()
+        return self._known[key]
 
     def problem(self, *modalities: str) -> str:
         """What is missing before the landmarks of these volumes can be found, or ""."""
@@ -158,52 +212,110 @@ class Controller(VTKObservationMixin):
         if us is not None and self.live.fit is not None and not volumes.orientation_confirmed(us):
             found.append(_("Left and right of the ultrasound are not confirmed (see Inputs)."))
         for modality in landmarks.MODALITIES:
-            found += landmarks.detection(self.landmarkList(modality)).get("warnings", [])
-        return found
+            found += self.found(modality).get("warnings", [])
+        if self.parameters is not None and self.networkChoice() is None:
+            found.append(_("The network that this scene was made with is not on this computer; choose another one."))
+        return list(dict.fromkeys(found))
 
     # Finding landmarks
 
-    def detect(self, *modalities: str) -> None:
-        """Find the landmarks of these volumes in the worker; what was there is replaced, except locked points."""
+    def networkChoice(self) -> NetworkChoice | None:
+        """The chosen network, or None where the scene names one that is not here."""
+        key = self.parameters.network if self.parameters is not None else ""
+        return next((each for each in self.networks if each.key == key or not key), None)
+
+    def setNetwork(self, key: str) -> None:
+        """Choose a network by its key; what has been found stays."""
+        if self.parameters is not None and any(each.key == key for each in self.networks):
+            self.parameters.network = key
+
+    def refreshNetworks(self) -> None:
+        """See which networks there are now."""
+        self.networks = choices.available()
+        self.tell()
+
+    def addNetworks(self, folder: str) -> None:
+        """Offer the networks in a folder of the user's, and choose them."""
         with self.sayingErrors():
-            if self.detection.isBusy():
+            choice = choices.add(folder)
+            self.refreshNetworks()
+            self.setNetwork(choice.key)
+            self.say(DONE, _("“{title}” can be chosen now.").format(title=choice.title))
+
+    def detect(self, *modalities: str, hints: dict[str, Hint] | None = None) -> None:
+        """Find the landmarks of these volumes in the worker; what was there is replaced, except locked points.
+
+        ``hints`` say where the gland is, for each image where the user has told.
+        """
+        with self.sayingErrors():
+            if self.isBusy():
                 return
             problem = self.problem(*modalities)
             if problem:
                 raise InputError(problem)
+            if self.networkChoice() is None:
+                raise InputError(_("The chosen network is not on this computer; choose another one."))
             packages.ensureRequirements()
             packages.ensureTorch()
-            self.detection.start([(each, self.volume(each)) for each in modalities], self.parameters.device)
+            inputs = [(each, self.volume(each)) for each in modalities]
+            self.detection.start(inputs, self.parameters.device, hints)
             self.say(INFO, _("Finding landmarks…"))
+
+    def isBusy(self) -> bool:
+        """Whether a job is under way or being ended."""
+        return self.detection.isBusy() or self.learning.isBusy()
+
+    def progress(self) -> tuple[float, str]:
+        """How far the running job is (0..1), and what it is at."""
+        run = self.learning if self.learning.isBusy() else self.detection
+        return run.fraction, run.text
+
+    def expectedErrors(self) -> dict[str, float]:
+        """The expected error of the alignment at each landmark of the fit, mm; {} without a fit."""
+        return self._once("errors", self._expectedErrors)
+
+    def _expectedErrors(self) -> dict[str, float]:
+        fit = self.live.fit
+        placed = (row.landmark for row in self.rows("mr") if row.landmark is not None)
+        marks = [mark for mark in placed if fit is not None and mark.name in fit.errors]
+        if not marks:
+            return {}
+        errors = fit.expected_error(np.array([mark.position for mark in marks]))
+        return {mark.name: float(error) for mark, error in zip(marks, errors, strict=True)}
 
     def cancel(self) -> None:
         """End what is running."""
-        self.detection.cancel()
+        if self.learning.isBusy() and not self.engine.isBusy():
+            self.learning.cancel()
+        else:
+            self.detection.cancel()
         self.tell()
 
-    def _onFound(self, results: dict[str, DetectResult], nodes: dict[str, Any]) -> None:
+    def _onFound(self, results: dict[str, Found], nodes: dict[str, Any]) -> None:
         # What was found belongs to the volume it was found in, whatever has been chosen meanwhile.
-        self.editing.stopPlacing()
+        self.stopPlacing()
         lists = {each: landmarks.find(node, each) or landmarks.create(node, each) for each, node in nodes.items()}
         self.refresh()
-        self.editing.remember()
+        self.editing.remember(withGlands=True)
         kept = []
         with self.live.paused():
-            for modality, result in results.items():
-                node = lists[modality]
-                kept += landmarks.write(node, landmarksFrom(result.landmarks))
-                landmarks.remember_detection(node, result.model, result.device, result.seconds, result.warnings)
+            for modality, found in results.items():
+                kept += landmarks.write(lists[modality], landmarksFrom(found.result.landmarks))
+                _remember(lists[modality], found)
+                _showGland(nodes[modality], modality, found)
         if nodes == {modality: self.volume(modality) for modality in landmarks.MODALITIES}:
             self.parameters.applied = True
         self.refresh()
         self.center()
         views.show_in_3d(slicer.mrmlScene)
         views.mark_orientation(slicer.mrmlScene)
-        seconds = sum(result.seconds for result in results.values())
-        device = ", ".join(sorted({result.device for result in results.values()}))
+        seconds = sum(found.result.seconds for found in results.values())
+        device = ", ".join(sorted({found.result.device for found in results.values()}))
         text = _("Landmarks found in {seconds:.1f} s on {device}.").format(seconds=seconds, device=device)
         if kept:
             text += " " + _("Locked ones were left as they are: {names}.").format(names=", ".join(kept))
+        if self.editing.toCheck():
+            text += " " + _("Some are doubtful: press “Check next”.")
         self.say(DONE, text)
 
     def _onFailed(self, message: str) -> None:
@@ -224,6 +336,11 @@ class Controller(VTKObservationMixin):
         setattr(self.parameters, f"{modality}Landmarks", node)
         return node
 
+    def stopPlacing(self) -> None:
+        """Leave the views' mode of placing, whatever was to be placed."""
+        self.editing.stopPlacing()
+        self.hints.disarm()
+
     # The ultrasound's orientation
 
     def flip(self, name: str) -> None:
@@ -231,9 +348,11 @@ class Controller(VTKObservationMixin):
         node = self.volume("us")
         if node is None or node.GetImageData() is None:
             return
-        self.editing.stopPlacing()
+        self.stopPlacing()
         with self.live.paused():
-            landmarks.transform_all(node, volumes.flip(node, name))
+            matrix = volumes.flip(node, name)
+            landmarks.transform_all(node, matrix)
+            glands.move(node, matrix)
         self.editing.history.clear()
         self.refresh()
 
@@ -255,8 +374,11 @@ class Controller(VTKObservationMixin):
     def export(self, folder: str) -> None:
         """Write transform, landmarks and report into a folder, all of them or nothing."""
         with self.sayingErrors():
-            sides = [(self.volume(modality), self.landmarkList(modality)) for modality in landmarks.MODALITIES]
-            files = export.write(folder, *sides)
+            sides = [
+                export.Image(self.volume(each), self.landmarkList(each), self.overlays.knownGland(each))
+                for each in landmarks.MODALITIES
+            ]
+            files = export.write(folder, *sides, self.parameters.fit.value, self.targets.found())
             self.say(DONE, _("Wrote {files}.").format(files=", ".join(files)))
 
     # Views
@@ -289,17 +411,24 @@ class Controller(VTKObservationMixin):
                 self._choosePair(pair)
             else:
                 self._adoptLists()
+            self._useNetwork()
             self._showLayers()
             self._watch()
+            self.overlays.update()
+            self.targets.update()
         self.tell()
 
     def _choosePair(self, pair: tuple[Any, Any]) -> None:
-        self.editing.stopPlacing()
+        self.stopPlacing()
+        for volume in self._pair or ():
+            if volume not in pair:
+                self.overlays.hide(volume)
         self.editing.history.clear()  # Undo must not reach into a pair that is no longer seen.
         mr, us = self._pair = pair
         self.status = (INFO, "")
         # A volume that was an MR before may still lie under a transform of ours; the ultrasound stays where it is.
-        transforms.apply(None, us, *(landmarks.find(us, modality) for modality in landmarks.MODALITIES))
+        lists = [landmarks.find(us, modality) for modality in landmarks.MODALITIES]
+        transforms.apply(None, us, *lists, *companions.all_of(us))
         with NodeModify(self.parameters.parameterNode):
             self.parameters.mrLandmarks = landmarks.find(mr, "mr")
             self.parameters.usLandmarks = landmarks.find(us, "us")
@@ -340,6 +469,8 @@ class Controller(VTKObservationMixin):
         if self.volume("mr") is not None and self.volume("mr") is self.volume("us"):
             self.live.stop()
         else:
+            self.live.method = self.parameters.fit.value
+            self.live.extra = self._glandPair()
             self.live.watch(self.landmarkList("mr"), self.landmarkList("us"), self.transform())
 
     def _onFit(self) -> None:
@@ -352,11 +483,30 @@ class Controller(VTKObservationMixin):
             self._watch()  # Fits again, into the new node.
             return
         over = self.transform() if self.parameters.applied else None
-        if transforms.apply(over, mr, self.landmarkList("mr")):
+        if transforms.apply(over, mr, self.landmarkList("mr"), *companions.all_of(mr)):
             # Laid over the ultrasound, both lists would write the same names in the same places.
             landmarks.show_labels(self.landmarkList("mr"), over is None)
         if not self._busy:
+            self.overlays.update()
+            self.targets.update()
             self.tell()
+
+    def _useNetwork(self) -> None:
+        """Have detection use the chosen network; nothing happens while the choice stays the same."""
+        key = self.parameters.network
+        if key != self._network:
+            self._network = key
+            choice = self.networkChoice()
+            folders = choice.folders if choice is not None and key else {}
+            self.detection.models = {
+                each: str(folders[each]) if each in folders else None for each in landmarks.MODALITIES
+            }
+
+    def _glandPair(self) -> list[Any]:
+        """The centroids of both glands, as one more pair for the fit; [] where one of them is not known."""
+        mr, us = (self.overlays.knownGland(each) for each in landmarks.MODALITIES)
+        pair = gland_pair(mr, us) if mr is not None and us is not None else None
+        return [] if pair is None else [pair]
 
     @contextlib.contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -370,3 +520,33 @@ class Controller(VTKObservationMixin):
     @staticmethod
     def _looksSwapped(mr: Any, us: Any) -> bool:
         return (volumes.guess_modality(mr), volumes.guess_modality(us)) == ("us", "mr")
+
+
+def _remember(node: Any, found: Found) -> None:
+    """Note on the landmark list what found its points and what is to be known about them."""
+    result = found.result
+    landmarks.remember_detection(
+        node,
+        result.model,
+        result.device,
+        result.seconds,
+        result.warnings,
+        kind=result.kind,
+        ask_first=result.ask_first,
+        disagreement_mm=result.disagreement_mm,
+        coverage=result.coverage,
+    )
+
+
+def _showGland(volume: Any, modality: str, found: Found) -> None:
+    """Show the gland that was found, or none where there is none."""
+    record = found.result.gland
+    if found.gland is not None and record is not None and not found.gland.empty:
+        prediction = glands.Prediction(
+            np.array(record.centroid), np.array(record.centroid_covariance), record.millilitres
+        )
+        glands.write(volume, modality, found.gland.mask(), prediction)
+    else:
+        former = glands.find(volume, modality)
+        if former is not None:
+            slicer.mrmlScene.RemoveNode(former)

@@ -4,15 +4,34 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from LandmarkFusionLib.engine import CANCELLED, Engine
 from LandmarkFusionLib.volumefile import VolumeFile
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.jobs import DetectResult, from_json
 from LandmarkFusionLogic.mrml.volumes import ijk_to_ras, volume_from_node
 from LandmarkFusionLogic.volume import Volume
 
 NAMES = {"mr": "MR", "us": "US"}
+
+
+@dataclass
+class Hint:
+    """Where the user says that the gland is: a click (3) in it, RAS mm of the volume, or a mask of it."""
+
+    click: list[float] | None = None
+    mask: Volume | None = None
+
+
+@dataclass
+class Found:
+    """What a job found in one volume."""
+
+    result: DetectResult
+    gland: Gland | None
 
 
 @dataclass
@@ -23,11 +42,12 @@ class Input:
     node: Any
     volume: Volume
     stamp: Any
+    hint: Hint
 
     @classmethod
-    def take(cls, modality: str, node: Any) -> "Input":
+    def take(cls, modality: str, node: Any, hint: Hint) -> "Input":
         """Check the node and keep what it holds. Raises InputError for a volume that cannot be used."""
-        return cls(modality, node, volume_from_node(node, f"{NAMES[modality]} volume"), _stamp(node))
+        return cls(modality, node, volume_from_node(node, f"{NAMES[modality]} volume"), _stamp(node), hint)
 
     def isUnchanged(self) -> bool:
         """Whether the node is still in the scene with the same image in the same place."""
@@ -44,31 +64,32 @@ class Detection:
         self,
         engine: Engine,
         changed: Callable[[], None],
-        found: Callable[[dict[str, DetectResult], dict[str, Any]], None],
+        found: Callable[[dict[str, Found], dict[str, Any]], None],
         failed: Callable[[str], None],
         cancelled: Callable[[str], None],
     ):
         self.fraction = 0.0
         self.text = ""
         self.models: dict[str, str | None] = {"mr": None, "us": None}
-        """Folders of networks to be used instead of those that are shipped."""
+        """Folders of the networks to be used; None takes the default one."""
         self._engine = engine
         self._changed, self._found, self._failed, self._cancelled = changed, found, failed, cancelled
         self._inputs: list[Input] = []
-        self._results: dict[str, DetectResult] = {}
+        self._results: dict[str, Found] = {}
         self._device = "auto"
         self._file: VolumeFile | None = None
+        self._maskFile: VolumeFile | None = None
 
     def isBusy(self) -> bool:
         """Whether a run is under way or being ended."""
         return bool(self._inputs) or self._engine.isBusy()
 
-    def start(self, inputs: Sequence[tuple[str, Any]], device: str) -> None:
+    def start(self, inputs: Sequence[tuple[str, Any]], device: str, hints: dict[str, Hint] | None = None) -> None:
         """Find the landmarks of the volumes, given as ("mr" or "us", node); returns at once.
 
         Raises InputError for a volume that cannot be used; nothing has been started then.
         """
-        taken = [Input.take(modality, node) for modality, node in inputs]
+        taken = [Input.take(modality, node, (hints or {}).get(modality, Hint())) for modality, node in inputs]
         self._inputs, self._results, self._device = taken, {}, device
         self._next()
 
@@ -86,8 +107,16 @@ class Detection:
     def _next(self) -> None:
         current = self._inputs[len(self._results)]
         self._progress(0.0, _("Handing over the volume"))
-        self._file = VolumeFile(current.volume, self._run, self._onFileFailure)
+        self._file = VolumeFile(current.volume, self._writeMask, self._onFileFailure)
         self._file.start()
+
+    def _writeMask(self) -> None:
+        mask = self._inputs[len(self._results)].hint.mask
+        if mask is None:
+            self._run()
+            return
+        self._maskFile = VolumeFile(mask, self._run, self._onFileFailure)
+        self._maskFile.start()
 
     def _run(self) -> None:
         current = self._inputs[len(self._results)]
@@ -96,6 +125,9 @@ class Detection:
             "modality": current.modality,
             "device": self._device,
             "model": self.models[current.modality],
+            "click": current.hint.click,
+            "gland_mask": self._maskFile.source() if self._maskFile is not None else None,
+            "out": self._file.folder(),
         }
         self._engine.run("detect", request, self._progress, self._onResult, self._onFailure)
 
@@ -105,9 +137,14 @@ class Detection:
         self._changed()
 
     def _onResult(self, result: dict[str, Any]) -> None:
-        self._file.remove()
-        found = from_json(DetectResult, result)
-        self._results[found.modality] = found
+        try:
+            found = from_json(DetectResult, result)
+            gland = _gland(found)
+        except InputError as error:
+            self._onFailure("internal", str(error))
+            return
+        self._removeFiles()
+        self._results[found.modality] = Found(found, gland)
         if len(self._results) < len(self._inputs):
             self._next()
             return
@@ -126,14 +163,29 @@ class Detection:
         (self._cancelled if kind == CANCELLED else self._failed)(message)
         self._changed()
 
-    def _finish(self) -> tuple[list[Input], dict[str, DetectResult]]:
+    def _finish(self) -> tuple[list[Input], dict[str, Found]]:
         inputs, results = self._inputs, self._results
         self._inputs, self._results = [], {}
-        if self._file is not None:
-            self._file.remove()
-            self._file = None
+        self._removeFiles()
         self.fraction, self.text = 0.0, ""
         return inputs, results
+
+    def _removeFiles(self) -> None:
+        for file in filter(None, (self._file, self._maskFile)):
+            file.remove()
+        self._file = self._maskFile = None
+
+
+def _gland(result: DetectResult) -> Gland | None:
+    """The gland that was found, read before its file goes."""
+    record = result.gland
+    if record is None or record.path is None:
+        return None
+    try:
+        probability = np.load(record.path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(_("The gland that was found cannot be read; detect again.")) from error
+    return Gland(Volume(probability, np.array(record.ijk_to_ras)))
 
 
 def _stamp(node: Any) -> Any:

@@ -12,7 +12,7 @@ from LandmarkFusionLib.status import INFO
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.mrml import landmarks, views
 from LandmarkFusionLogic.mrml.placing import Placing
-from LandmarkFusionLogic.points import LANDMARK_NAMES
+from LandmarkFusionLogic.points import DETECTED, LANDMARK_NAMES, spread
 
 if TYPE_CHECKING:
     from LandmarkFusionLib.controller import Controller
@@ -38,13 +38,15 @@ class Editing(VTKObservationMixin):
         self.removeObservers()
         self.history.clear()
 
-    def remember(self) -> None:
-        """Begin an undoable step."""
-        self.history.remember(*(self._controller.landmarkList(modality) for modality in landmarks.MODALITIES))
+    def remember(self, withGlands: bool = False) -> None:
+        """Begin an undoable step; ``withGlands`` where it may change the glands, too."""
+        controller = self._controller
+        volumes = [(controller.volume(each), each) for each in landmarks.MODALITIES] if withGlands else []
+        self.history.remember(*(controller.landmarkList(each) for each in landmarks.MODALITIES), volumes=volumes)
 
     def undo(self) -> None:
         """Take back the last step."""
-        self.stopPlacing()
+        self._controller.stopPlacing()
         if self.history.canUndo():
             with self._controller.live.paused():
                 self.history.undo()
@@ -70,7 +72,7 @@ class Editing(VTKObservationMixin):
             row = self.selected(modality)
             if row is not None and row.locked:
                 raise InputError(_("“{name}” is locked; unlock it first.").format(name=name))
-            self.stopPlacing()
+            controller.stopPlacing()
             self.remember()
             with controller.live.paused():
                 self._placing = Placing(node, name)
@@ -92,6 +94,31 @@ class Editing(VTKObservationMixin):
         if not controller.parameters.applied or controller.live.fit is None:
             controller.setOpacity(1.0 if modality == "mr" else 0.0)
         views.jump(slicer.mrmlScene, landmarks.world_position(controller.landmarkList(modality), row.point_id))
+
+    def toCheck(self) -> list[tuple[str, landmarks.Row]]:
+        """The landmarks that the user should look at, least certain first: detected, doubtful, not looked at yet."""
+        found = []
+        for modality in landmarks.MODALITIES:
+            asked = self._controller.found(modality).get("ask_first", [])
+            for row in self._controller.rows(modality):
+                mark = row.landmark
+                if row.name in asked and mark is not None and mark.state == DETECTED and not row.checked:
+                    found.append((modality, row, asked.index(row.name)))
+        # Within one image the detector's own order counts, between the two images the spread.
+        found.sort(key=lambda each: (each[2], -_spread(each[1])))
+        return [(modality, row) for modality, row, _order in found]
+
+    def checkNext(self) -> None:
+        """Go to the least certain landmark that nobody has looked at, and count it as looked at."""
+        waiting = self.toCheck()
+        if not waiting:
+            return
+        modality, row = waiting[0]
+        self.select(modality, row.name)
+        self.jump(modality)
+        landmarks.set_checked(self._controller.landmarkList(modality), row.point_id)
+        text = _("Is this the {name} of the {image}? If not, drag it; the next one is asked for by “Check next”.")
+        self._controller.say(INFO, text.format(name=row.name, image=NAMES[modality]))
 
     def reset(self, modality: str) -> None:
         """Move the landmark back to where it was detected."""
@@ -144,6 +171,10 @@ class Editing(VTKObservationMixin):
             with self._controller.live.paused():
                 placed = placing.end()
             self._controller.say(INFO, "" if placed else _("Nothing was placed."))
+
+
+def _spread(row: landmarks.Row) -> float:
+    return spread(row.landmark.covariance) if row.landmark.covariance is not None else 0.0
 
 
 def _interaction() -> Any:

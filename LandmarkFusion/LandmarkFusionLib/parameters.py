@@ -1,8 +1,15 @@
 """The whole state of the panel, kept in the scene by one parameter node."""
 
+import enum
 from typing import Annotated
 
-from slicer import vtkMRMLLinearTransformNode, vtkMRMLMarkupsFiducialNode, vtkMRMLScalarVolumeNode
+from slicer import (
+    vtkMRMLLinearTransformNode,
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLNode,
+    vtkMRMLScalarVolumeNode,
+)
+from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
 from LandmarkFusionLogic.points import APEX
@@ -10,12 +17,27 @@ from LandmarkFusionLogic.points import APEX
 DEVICES = ["auto", "cuda", "mps", "cpu"]
 
 
+class FitMethod(enum.Enum):
+    """How the landmarks become a rigid transform; the values are those of ``fit_landmarks``."""
+
+    BEST = "best"
+    SVD = "svd"
+
+    def label(self) -> str:
+        """What the combo box says."""
+        return {
+            FitMethod.BEST: _("Best: certain landmarks count more"),
+            FitMethod.SVD: _("Plain: all landmarks count alike (SVD)"),
+        }[self]
+
+
 @parameterNodeWrapper
 class Parameters:
     """What is chosen. Widgets are bound to these names by their property SlicerParameterName.
 
     The landmark lists and the transform follow from the two volumes (each volume has its own list, each pair its own
-    transform); they are kept here so that scripts and other modules find them.
+    transform); they are kept here so that scripts and other modules find them. ``network`` is the key of a network
+    choice, "" the default. ``targets`` is what is carried over from the MR, ``targetsInUs`` where it arrives.
     """
 
     mr: vtkMRMLScalarVolumeNode
@@ -26,5 +48,14 @@ class Parameters:
     device: Annotated[str, Choice(DEVICES)] = "auto"
     applied: bool = True
     opacity: Annotated[float, WithinRange(0.0, 1.0)] = 0.5
+    network: str = ""
+    fit: FitMethod = FitMethod.BEST
+    showGlands: bool = True
+    showRegions: bool = True
+    showErrorMap: bool = False
+    mrMask: vtkMRMLNode
+    usMask: vtkMRMLNode
+    targets: vtkMRMLNode
+    targetsInUs: vtkMRMLMarkupsFiducialNode
     mrPoint: str = APEX
     usPoint: str = APEX

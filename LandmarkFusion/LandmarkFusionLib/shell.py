@@ -6,17 +6,23 @@ from typing import Any
 import slicer
 
 from LandmarkFusionLib.controller import Controller
+from LandmarkFusionLib.panels.hints import HintsPanel
 from LandmarkFusionLib.panels.inputs import InputsPanel
 from LandmarkFusionLib.panels.landmarks import LandmarksPanel
+from LandmarkFusionLib.panels.learning import LearningPanel
 from LandmarkFusionLib.panels.report import ReportPanel
 from LandmarkFusionLib.panels.rigid import RigidPanel
+from LandmarkFusionLib.panels.targets import TargetsPanel
 from LandmarkFusionLib.panels.views import ViewsPanel
 
 PANELS = {
     "Inputs": InputsPanel,
     "Landmarks": LandmarksPanel,
+    "Hints": HintsPanel,
     "Rigid": RigidPanel,
+    "Targets": TargetsPanel,
     "Views": ViewsPanel,
+    "Learning": LearningPanel,
     "Report": ReportPanel,
 }
 

@@ -32,6 +32,10 @@ class VolumeFile:
         """The file as the worker's jobs want it told."""
         return {"path": self._path(), "ijk_to_ras": self._volume.ijk_to_ras.tolist()}
 
+    def folder(self) -> str:
+        """The temporary folder, which a job may leave its own files in."""
+        return self._folder
+
     def start(self) -> None:
         """Begin to write; ``done`` or ``failed`` (with one sentence) is called from the event loop."""
         try:

@@ -48,6 +48,8 @@ class Row:
     landmark: Landmark | None
     detected: FloatArray | None = field(compare=False)
     """(3,) where the detector put it, in the volume's RAS mm; None for a point it did not find."""
+    checked: bool = False
+    """Whether somebody has looked at it where the detector put it."""
 
 
 def find(volume: Node, modality: str) -> Node:
@@ -99,6 +101,7 @@ def assign(node: Node, volume: Node, modality: str) -> None:
     node.SetNodeReferenceID(VOLUME_ROLE, volume.GetID())
     node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
     _adopt_descriptions(node)
+    _adopt_names(node)
     present = {node.GetNthControlPointLabel(index) for index in range(node.GetNumberOfControlPoints())}
     for name in LANDMARK_NAMES:
         if name not in present:
@@ -131,13 +134,14 @@ def rows(node: Node) -> list[Row]:
                 locked=bool(node.GetLocked() or node.GetNthControlPointLocked(index)),
                 landmark=landmark,
                 detected=None if detected is None else np.array(detected, dtype=np.float64),
+                checked=bool(record.get("checked")),
             )
         )
     return found
 
 
 def read(node: Node) -> list[Landmark]:
-    """The points that have been placed."""
+    """The points that have been placed; none for no list."""
     return [row.landmark for row in rows(node) if row.landmark is not None]
 
 
@@ -203,6 +207,14 @@ def reset(node: Node, point_id: str) -> None:
         node.SetNthControlPointPosition(node.GetNthControlPointIndexByID(point_id), *detected)
 
 
+def set_checked(node: Node, point_id: str) -> None:
+    """Note that somebody has looked at a detected point; finding it again, or undo, makes it unseen."""
+    records = _records(node)
+    if point_id in records:
+        records[point_id]["checked"] = True
+        _store(node, records)
+
+
 def transform_all(volume: Node, matrix: FloatArray) -> None:
     """Move the landmarks of ``volume``, in whatever role, by ``matrix`` (4, 4): the volume itself was moved so."""
     for modality in MODALITIES:
@@ -211,9 +223,14 @@ def transform_all(volume: Node, matrix: FloatArray) -> None:
             _transform(node, matrix)
 
 
-def remember_detection(node: Node, model: str, device: str, seconds: float, warnings: Iterable[str]) -> None:
-    """Note on the list which network found its points, on what, in what time, and what it warned of."""
-    noted = {"model": model, "device": device, "seconds": seconds, "warnings": list(warnings)}
+def remember_detection(
+    node: Node, model: str, device: str, seconds: float, warnings: Iterable[str], **more: Any
+) -> None:
+    """Note on the list which network found its points, on what, in what time, and what it warned of.
+
+    ``more`` is what else is to be known of the run, plain values that JSON takes.
+    """
+    noted = {"model": model, "device": device, "seconds": seconds, "warnings": list(warnings), **more}
     node.SetAttribute(DETECTION, json.dumps(noted))
 
 
@@ -285,6 +302,17 @@ def restore(node: Node, points: list[dict[str, Any]]) -> None:
             node.SetNthControlPointPosition(index, *point["position"])
         else:
             node.UnsetNthControlPointPosition(index)
+
+
+def _adopt_names(node: Node) -> None:
+    """Name the three landmarks as they are named here: a file may write them in another case, as ``apex``."""
+    labels = [node.GetNthControlPointLabel(index) for index in range(node.GetNumberOfControlPoints())]
+    known = {name.lower(): name for name in LANDMARK_NAMES}
+    for index, label in enumerate(labels):
+        name = known.get(label.strip().lower())
+        if name is not None and name not in labels:
+            node.SetNthControlPointLabel(index, name)
+            labels[index] = name
 
 
 def _adopt_descriptions(node: Node) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from LandmarkFusionLogic import orientation
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.mrml import landmarks, transforms
 from LandmarkFusionLogic.rigid.fit import FloatArray, apply, invert
-from LandmarkFusionLogic.rigid.landmarks import LandmarkFit, fit_landmarks
+from LandmarkFusionLogic.rigid.landmarks import LandmarkFit, Pair, fit_landmarks
 
 Node = Any
 
@@ -37,6 +37,9 @@ class LiveFit:
     def __init__(self, changed: Callable[[], None], before_drag: Callable[[], None] | None = None) -> None:
         self.fit: LandmarkFit | None = None
         self.problem = ""
+        self.method = "best"
+        """How to fit, and pairs beside the landmarks that take part: as `fit_landmarks` wants them."""
+        self.extra: Sequence[Pair] = ()
         self._changed = changed
         self._before_drag = before_drag or (lambda: None)
         self._observations: list[tuple[Node, int]] = []
@@ -80,7 +83,7 @@ class LiveFit:
         self._late = False
         mr, us = landmarks.read(self._mr), landmarks.read(self._us)
         try:
-            self.fit, self.problem = fit_landmarks(mr, us), ""
+            self.fit, self.problem = fit_landmarks(mr, us, self.method, self.extra), ""
         except InputError as error:
             self.fit, self.problem = None, str(error)
         if self.fit is not None and self._transform is not None:

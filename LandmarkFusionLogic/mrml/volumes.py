@@ -69,7 +69,7 @@ def set_ijk_to_ras(node: Node, affine: FloatArray) -> None:
 def add_volume(scene: Node, volume: Volume, name: str) -> Node:
     """A new volume node with a copy of ``volume``, its display node included."""
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(_image(volume.array))
+    node.SetAndObserveImageData(image(volume.array))
     set_ijk_to_ras(node, volume.ijk_to_ras)
     node.CreateDefaultDisplayNodes()
     return node
@@ -129,11 +129,22 @@ def by_modality(scene: Node) -> dict[str, Node]:
     return {modality: nodes[0] if len(nodes) == 1 else None for modality, nodes in found.items()}
 
 
-def _image(array: np.ndarray) -> vtk.vtkImageData:
+def image(array: np.ndarray) -> vtk.vtkImageData:
+    """A copy of ``array`` (K, J, I) as VTK keeps it, at unit spacing."""
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
-    image = vtk.vtkImageData()
-    image.SetDimensions(*array.shape[::-1])
+    found = vtk.vtkImageData()
+    found.SetDimensions(*array.shape[::-1])
     scalars = numpy_to_vtk(np.ascontiguousarray(array).ravel(), deep=True)
-    image.GetPointData().SetScalars(scalars)
-    return image
+    found.GetPointData().SetScalars(scalars)
+    return found
+
+
+def world_to_volume(node: Node, position: FloatArray) -> FloatArray:
+    """(3,) RAS mm of the volume itself for a position as the views show it, transforms undone."""
+    parent = node.GetParentTransformNode()
+    if parent is None:
+        return np.asarray(position, dtype=np.float64)
+    general = vtk.vtkGeneralTransform()
+    parent.GetTransformFromWorld(general)
+    return np.array(general.TransformPoint([float(value) for value in position]))

@@ -148,7 +148,7 @@ def test_job_without_a_network(panel, nodes, tmp_path):
     before = nodes()
     panel.ui.detectMrButton.click()
     host.process_events(until=lambda: not panel.controller.detection.isBusy(), timeout=90)
-    assert "not complete" in panel.status
+    assert "no network “nothing here”" in panel.status
     assert nodes() == before
 
 

@@ -2,13 +2,23 @@
 
 from typing import Any
 
+import qt
 from slicer.i18n import tr as _
 
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import setEnabled
 from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLogic import orientation
+from LandmarkFusionLogic.landmarks import choices as networks
+from LandmarkFusionLogic.landmarks.choices import NetworkChoice
 from LandmarkFusionLogic.mrml import volumes
+
+KINDS = {
+    networks.SIMULATION: "simulation only",
+    networks.RESEARCH: "research network",
+    networks.OWN: "own network",
+}
+"""What stands behind a network's name in the result."""
 
 
 class InputsPanel:
@@ -25,18 +35,23 @@ class InputsPanel:
         ui.flipApButton.clicked.connect(lambda: controller.flip("ap"))
         ui.flipSiButton.clicked.connect(lambda: controller.flip("si"))
         ui.confirmButton.clicked.connect(lambda: controller.toggleOrientation())
+        ui.addNetworkButton.clicked.connect(lambda: self._addNetwork())
+        ui.networkSelector.connect("activated(int)", self._onNetwork)
+        self._offered: list[tuple[str, str]] = []
 
     def update(self) -> None:
         """Show what there is now."""
         self._updateDetection()
+        self._updateNetworks()
         self._updateStatus()
+        self._updateResult()
         for modality, label in (("mr", self._ui.mrAxesLabel), ("us", self._ui.usAxesLabel)):
             label.setText(_axes(self._controller.volume(modality)))
         self._updateOrientation()
 
     def _updateDetection(self) -> None:
         ui, controller = self._ui, self._controller
-        busy = controller.detection.isBusy()
+        busy = controller.isBusy()
         running = _("A job is running; wait for it or cancel it.") if busy else ""
         setEnabled(
             ui.detectButton,
@@ -54,14 +69,63 @@ class InputsPanel:
             _("Find the landmarks of the ultrasound, for instance of a new sweep; those of the MR stay."),
         )
         ui.progressRow.setVisible(busy)
-        ui.progressBar.setValue(round(100 * controller.detection.fraction))
+        ui.progressBar.setValue(round(100 * controller.progress()[0]))
 
     def _updateStatus(self) -> None:
         kind, text = self._controller.status
-        if self._controller.detection.isBusy():
-            kind, text = INFO, self._controller.detection.text or text
+        if self._controller.isBusy():
+            kind, text = INFO, self._controller.progress()[1] or text
         heading = {INFO: "", DONE: "✓ ", ERROR: _("Error: ")}[kind]
         self._ui.statusLabel.setText(heading + text if text else self._hint())
+
+    def _updateNetworks(self) -> None:
+        ui, controller = self._ui, self._controller
+        offered = [(each.key, each.title) for each in controller.networks]
+        chosen = controller.networkChoice()
+        if chosen is None:
+            offered.append(("", _("not on this computer")))
+        if offered != self._offered:
+            self._offered = offered
+            ui.networkSelector.clear()
+            ui.networkSelector.addItems([title for _key, title in offered])
+        keys = [key for key, _title in offered]
+        ui.networkSelector.setCurrentIndex(keys.index(chosen.key if chosen is not None else ""))
+        running = _("A job is running; wait for it or cancel it.") if controller.isBusy() else ""
+        setEnabled(ui.networkSelector, running, _tip(chosen))
+        setEnabled(ui.addNetworkButton, running, _("Choose a folder with networks of your own."))
+
+    def _onNetwork(self, index: int) -> None:
+        if 0 <= index < len(self._offered):
+            self._controller.setNetwork(self._offered[index][0])
+
+    def _addNetwork(self) -> None:
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Choose a folder with networks"))
+        if folder:
+            self._controller.addNetworks(str(folder))
+
+    def _updateResult(self) -> None:
+        lines = filter(None, (self._result(modality) for modality in ("mr", "us")))
+        text = "\n".join(lines)
+        self._ui.resultLabel.setText(text)
+        self._ui.resultLabel.setVisible(bool(text))
+
+    def _result(self, modality: str) -> str:
+        """What found the landmarks of an image, and what it says of the gland; "" where nothing was detected."""
+        controller = self._controller
+        found = controller.found(modality)
+        if not found:
+            return ""
+        kind = KINDS.get(found.get("kind", ""), "")
+        parts = [f"{modality.upper()}: {found['model']}" + (f" ({_(kind)})" if kind else "")]
+        gland = controller.overlays.knownGland(modality)
+        if gland is not None:
+            parts.append(_("gland {volume:.0f} ml").format(volume=gland.millilitres))
+        if found.get("coverage") is not None:
+            parts.append(_("{share:.0%} of the gland’s surroundings seen").format(share=found["coverage"]))
+        if found.get("disagreement_mm"):
+            worst = max(found["disagreement_mm"].values())
+            parts.append(_("two networks differ by up to {worst:.0f} mm").format(worst=worst))
+        return " · ".join(parts)
 
     def _hint(self) -> str:
         problem = self._controller.problem("mr", "us")
@@ -88,7 +152,17 @@ class InputsPanel:
             ui.confirmButton.setText(_("Orientation is right"))
         for button in (ui.flipLrButton, ui.flipApButton, ui.flipSiButton):
             button.setVisible(not confirmed)
-            button.setEnabled(not self._controller.detection.isBusy())
+            button.setEnabled(not self._controller.isBusy())
+
+
+def _tip(choice: NetworkChoice | None) -> str:
+    if choice is None:
+        return _("The network that this scene was made with is not on this computer; choose another one.")
+    return {
+        networks.SIMULATION: _("These networks have learned from simulated images only."),
+        networks.RESEARCH: _("These networks were tuned on a few real cases: for research, see their model cards."),
+        networks.OWN: _("These networks were trained on this computer or added from a folder."),
+    }[choice.kind]
 
 
 def _axes(node: Any) -> str:

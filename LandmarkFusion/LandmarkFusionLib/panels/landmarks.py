@@ -18,6 +18,7 @@ class LandmarksPanel:
         self._ui = ui
         self._controller = controller
         self._images = [_Image(ui, controller, modality) for modality in ("mr", "us")]
+        ui.checkButton.clicked.connect(lambda: controller.editing.checkNext())
         ui.addPairButton.clicked.connect(lambda: controller.editing.addPair())
         ui.undoButton.clicked.connect(lambda: controller.editing.undo())
 
@@ -25,6 +26,7 @@ class LandmarksPanel:
         """Show what there is now."""
         for image in self._images:
             image.update()
+        self._updateCheck()
         mr, us = self._controller.volume("mr"), self._controller.volume("us")
         setEnabled(
             self._ui.addPairButton,
@@ -37,6 +39,16 @@ class LandmarksPanel:
             _("Take back the last step on the landmarks."),
         )
 
+    def _updateCheck(self) -> None:
+        waiting = self._controller.editing.toCheck()
+        for widget in (self._ui.checkLabel, self._ui.checkButton):
+            widget.setVisible(bool(waiting))
+        if waiting:
+            modality, row = waiting[0]
+            text = _("⚠ {count} to check, least certain first: {name} in the {image}.")
+            self._ui.checkLabel.setText(text.format(count=len(waiting), name=row.name, image=modality.upper()))
+            self._ui.checkButton.setToolTip(_("Move the views through the least certain landmark."))
+
 
 class _Image:
     """The half of the panel that belongs to one image."""
@@ -46,7 +58,7 @@ class _Image:
         self._modality = modality
         self._table = Table(
             getattr(ui, f"{modality}Table"),
-            [_("Landmark"), _("R, A, S (mm)"), _("Spread"), _("State"), _("Lock")],
+            [_("Landmark"), _("R, A, S (mm)"), _("Expected error"), _("State"), _("Lock")],
         )
         self._buttons = {
             name: getattr(ui, f"{modality}{name}Button") for name in ("Place", "Jump", "Reset", "Lock", "Remove")
@@ -66,7 +78,8 @@ class _Image:
         selected = self._controller.editing.selected(self._modality)
         names = [row.name for row in rows]
         current = names.index(selected.name) if selected is not None else -1
-        self._table.show([_texts(row) for row in rows], current)
+        asked = {row.name for modality, row in self._controller.editing.toCheck() if modality == self._modality}
+        self._table.show([_texts(row, row.name in asked) for row in rows], current)
         self._updateButtons(selected)
 
     def _updateButtons(self, row: Row | None) -> None:
@@ -107,7 +120,7 @@ def _state(state: str) -> str:
     return {DETECTED: _("detected"), EDITED: _("edited"), PLACED: _("placed")}[state]
 
 
-def _texts(row: Row) -> list[str]:
+def _texts(row: Row, asked: bool) -> list[str]:
     lock = _("locked") if row.locked else "–"
     if row.landmark is None:
         return [row.name, "–", "–", _("not placed"), lock]
@@ -115,4 +128,5 @@ def _texts(row: Row) -> list[str]:
     unsure = "–"
     if row.landmark.covariance is not None:
         unsure = _("±{spread:.1f} mm").format(spread=spread(row.landmark.covariance))
+        unsure += " ⚠" if asked else " ✓" if row.checked else ""
     return [row.name, position, unsure, _state(row.landmark.state), lock]

@@ -36,7 +36,7 @@ class ReportPanel:
         setEnabled(
             self._ui.exportButton,
             missing,
-            _("Write mr-to-us.h5, both landmark lists (.mrk.json) and report.json into the folder."),
+            _("Write the transform, landmarks, glands, targets and the report into the folder."),
         )
         if self._controller.engine.logged != self._logged:
             self._logged = self._controller.engine.logged

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import qt
 from slicer.i18n import tr as _
 
@@ -15,7 +16,7 @@ class RigidPanel:
     def __init__(self, ui: Any, controller: Controller):
         self._ui = ui
         self._controller = controller
-        self._table = Table(ui.freTable, [_("Landmark"), _("FRE (mm)")])
+        self._table = Table(ui.freTable, [_("Landmark"), _("FRE (mm)"), _("Expected error (mm)")])
         self._matrix = ""
         ui.copyMatrixButton.clicked.connect(lambda: qt.QApplication.clipboard().setText(self._matrix))
         ui.invertButton.clicked.connect(lambda: controller.makeInverse())
@@ -23,7 +24,17 @@ class RigidPanel:
     def update(self) -> None:
         """Show what there is now."""
         ui, fit = self._ui, self._controller.live.fit
-        rows = [] if fit is None else [[name, f"{error:.2f}"] for name, error in fit.errors.items()]
+        expected = self._controller.expectedErrors()
+        rows = (
+            []
+            if fit is None
+            else [
+                [name, f"{error:.2f}", f"{expected[name]:.1f}" if name in expected else "–"]
+                for name, error in fit.errors.items()
+            ]
+        )
+        ui.errorLabel.setText(self._expected())
+        ui.errorLabel.setVisible(fit is not None)
         self._table.show(rows)
         ui.freTable.setVisible(fit is not None)
         ui.fitLabel.setText(self._summary())
@@ -43,6 +54,16 @@ class RigidPanel:
             missing,
             _("Put the MR and its landmarks under the transform “MR to US”, or take them out of it."),
         )
+
+    def _expected(self) -> str:
+        error = self._controller.overlays.expectedError()
+        if error is not None:
+            return _("Expected error {error:.1f} mm over the gland.").format(error=error)
+        errors = list(self._controller.expectedErrors().values())
+        if not errors:
+            return ""
+        mean = float(np.sqrt(np.mean(np.square(errors))))
+        return _("Expected error {error:.1f} mm at the landmarks.").format(error=mean)
 
     def _summary(self) -> str:
         fit = self._controller.live.fit

@@ -6,6 +6,7 @@ from slicer.i18n import tr as _
 
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import setEnabled
+from LandmarkFusionLogic.mrml.errormap import RANGE_MM
 
 
 class ViewsPanel:
@@ -26,6 +27,18 @@ class ViewsPanel:
         setEnabled(ui.usOnlyButton, both, _("Show the ultrasound alone."))
         setEnabled(ui.bothButton, both, _("Show both, half and half."))
         setEnabled(ui.mrOnlyButton, both, _("Show the MR alone."))
+        gland = (
+            "" if self._controller.overlays.expectedError() is not None else _("It needs a fit and the MR’s gland.")
+        )
+        setEnabled(ui.errorMapCheckBox, gland, _("Color the gland of the MR by the expected error of the alignment."))
+        shown = not gland and self._controller.parameters is not None and self._controller.parameters.showErrorMap
+        low, high = RANGE_MM
+        ui.errorMapLabel.setText(
+            _("Expected error: blue {low:.0f} mm, green {middle:.0f} mm, red {high:.0f} mm and more.").format(
+                low=low, middle=(low + high) / 2, high=high
+            )
+        )
+        ui.errorMapLabel.setVisible(shown)
         ui.opacitySlider.setEnabled(not both)
         ui.opacitySlider.setToolTip(both or _("0 shows the ultrasound alone, 1 the MR alone."))
         setEnabled(

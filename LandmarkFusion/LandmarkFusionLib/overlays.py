@@ -1,0 +1,76 @@
+"""What is drawn beside the landmarks: glands, regions of confidence, the map of the expected error."""
+
+from typing import TYPE_CHECKING, Any
+
+from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.mrml import companions, glands, landmarks, regions
+from LandmarkFusionLogic.mrml.errormap import ErrorMap
+
+if TYPE_CHECKING:
+    from LandmarkFusionLib.controller import Controller
+
+
+class Overlays:
+    """Brings them in line with what is chosen, found and fitted.
+
+    A node is shown or hidden when that changes; what the user does to it elsewhere in between stays.
+    """
+
+    def __init__(self, controller: "Controller"):
+        self._controller = controller
+        self._map = ErrorMap()
+        self._shown: dict[str, bool] = {}
+        self._glands: dict[str, tuple[Any, Any, Gland | None]] = {}
+
+    def expectedError(self) -> float | None:
+        """Expected error of the alignment in mm, root mean square over the MR's gland; None where it is not known."""
+        return self._map.mean
+
+    def gland(self, modality: str) -> Any:
+        """The gland's segmentation of the chosen volume, or None."""
+        return glands.find(self._controller.volume(modality), modality)
+
+    def knownGland(self, modality: str) -> Gland | None:
+        """The gland that is shown in the chosen volume, as edited since; None where none was detected."""
+        node = self.gland(modality)
+        if node is None:
+            return None
+        stamp = node.GetSegmentation().GetMTime()
+        kept = self._glands.get(modality)
+        if kept is None or kept[:2] != (node, stamp):
+            kept = node, stamp, glands.known(node)
+            self._glands[modality] = kept
+        return kept[2]
+
+    def update(self) -> None:
+        """Show what is wanted now."""
+        controller, p = self._controller, self._controller.parameters
+        mr, fit = controller.volume("mr"), controller.live.fit
+        gland = self.gland("mr")
+        wanted = p.showErrorMap
+        errors = self._map.update(mr, gland, fit, wanted)
+        mapped = wanted and self._map.mean is not None
+        self._show(errors, mapped)
+        self._show(gland, p.showGlands and not mapped)  # Two surfaces in one place would hide each other.
+        self._show(self.gland("us"), p.showGlands)
+        for modality in landmarks.MODALITIES:
+            volume = controller.volume(modality)
+            if volume is not None:
+                node, known = regions.update(volume, modality, p.showRegions)
+                self._show(node, p.showRegions and known)
+
+    def hide(self, volume: Any) -> None:
+        """Hide what belongs to a volume that is not chosen any more."""
+        for node in companions.all_of(volume):
+            self._show(node, False)
+
+    def forget(self) -> None:
+        """Let go of the scene."""
+        self._map.forget()
+        self._shown.clear()
+        self._glands.clear()
+
+    def _show(self, node: Any, shown: bool) -> None:
+        if node is not None and self._shown.get(node.GetID()) != shown:
+            self._shown[node.GetID()] = shown
+            node.GetDisplayNode().SetVisibility(shown)
