@@ -6,7 +6,6 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from LandmarkFusionLogic import orientation, report
 from LandmarkFusionLogic.gland import Gland
@@ -14,11 +13,9 @@ from LandmarkFusionLogic.imageio import resample, write_volume
 from LandmarkFusionLogic.markupsfile import write_landmarks
 from LandmarkFusionLogic.points import Landmark, spread
 from LandmarkFusionLogic.rigid.landmarks import BEST, LandmarkFit, fit_landmarks, gland_pair
+from LandmarkFusionLogic.targets import CarriedTarget, Target, carry_over, write_csv, write_targets
 from LandmarkFusionLogic.transformfile import write_transform
 from LandmarkFusionLogic.volume import Volume
-
-if TYPE_CHECKING:
-    from LandmarkFusionLogic.targets import CarriedTarget, Target
 
 MR_LANDMARKS, US_LANDMARKS = "mr-landmarks.mrk.json", "us-landmarks.mrk.json"
 TRANSFORM, RESAMPLED, FLIPPED = "mr-to-us.h5", "mr-in-us.nrrd", "us-flipped.nrrd"
@@ -102,11 +99,7 @@ def fuse_sides(
     if not us_confirmed:
         warnings.append(orientation.UNCONFIRMED)
     # Detection may have said already what is found here again.
-    carried: tuple[CarriedTarget, ...] = ()
-    if targets:
-        from LandmarkFusionLogic.targets import carry_over
-
-        carried = tuple(carry_over(targets, fit))
+    carried = tuple(carry_over(targets, fit))
     return Fusion(mr, us, fit, tuple(us_flips), us_confirmed, tuple(dict.fromkeys(warnings)), carried)
 
 
@@ -132,8 +125,6 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
             write_volume(folder / name, side.gland.mask())
             files.append(name)
     if fusion.targets:
-        from LandmarkFusionLogic.targets import write_csv, write_targets
-
         write_targets(folder / TARGETS, fusion.targets)
         write_csv(folder / TARGET_LIST, fusion.targets)
         files += [TARGETS, TARGET_LIST]

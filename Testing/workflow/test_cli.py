@@ -48,8 +48,21 @@ def test_help_is_quick_and_complete():
     for text in ("fuse", "detect", "simulate", NOTICE.rstrip(".")):
         assert text in " ".join(done.stdout.split())
     for command, options in {
-        "fuse": ("--mr", "--us", "--out", "--mr-landmarks", "--us-flip", "--us-orientation-confirmed", "--device"),
-        "detect": ("--modality", "--out", "--device"),
+        "fuse": (
+            "--mr",
+            "--us",
+            "--out",
+            "--mr-landmarks",
+            "--us-flip",
+            "--us-orientation-confirmed",
+            "--device",
+            "--mr-click",
+            "--us-gland",
+            "--us-model",
+            "--targets",
+            "--fit",
+        ),
+        "detect": ("--modality", "--out", "--device", "--click", "--gland", "--model"),
         "simulate": ("--seed", "--out"),
     }.items():
         done = _run(command, "--help")
@@ -95,6 +108,32 @@ def test_detect_writes_landmarks(case, tmp_path):
     assert "untrained-us 0.0.1 on CPU" in done.stdout
 
 
+def test_detect_looks_where_it_is_told_to(case, tmp_path):
+    bundle = samples.untrained_bundle(tmp_path / "mine", "us")
+    samples.untrained_bundle(bundle / "fine", "us")
+    place = [str(round(value, 2)) for value in imageio.read_volume(case / "us.nrrd").centre]
+    out = case / "found.mrk.json"
+    call = ("detect", case / "us.nrrd", "--modality=us", f"--out={out}", f"--model={bundle}", "--device=cpu")
+    done = _run(*call, "--click", *place)
+    assert done.returncode == 0, done.stderr
+    assert "expected error (mm)" in done.stdout
+    assert "Check first: " in done.stdout  # it knows nothing
+    done = _run(*call, "--click", "900", "0", "0")
+    assert done.returncode == 2
+    assert "lies outside of its volume" in done.stderr
+
+
+def test_fuse_carries_targets_over_and_says_what_to_expect(case):
+    write_landmarks(
+        case / "lesion.mrk.json", samples.prostate_points(imageio.read_volume(case / "mr.nrrd").centre)[:1]
+    )
+    done = _run(*_fuse(case, f"--targets={case / 'lesion.mrk.json'}", "--fit=svd"))
+    assert done.returncode == 0, done.stderr
+    assert "Expected error of the fit" in done.stdout
+    assert "Target Apex: in the US at" in done.stdout
+    assert (case / "out" / "targets.csv").exists()
+
+
 def test_wrong_use_is_exit_code_two_without_traceback(case):
     for arguments in (
         (),
@@ -103,6 +142,8 @@ def test_wrong_use_is_exit_code_two_without_traceback(case):
         _fuse(case, "--us-flip=up"),
         ("detect", case / "mr.nrrd", "--modality=ct", "--out=a.mrk.json"),
         ("simulate", "--seed=one", "--out=a"),
+        ("evaluate", "confidence", "--cases=2"),
+        ("detect", case / "mr.nrrd", "--modality=mr", f"--out={case / 'a.mrk.json'}", "--click", "1", "2"),
         ("fuse", f"--mr={case / 'none.nrrd'}", f"--us={case / 'us.nrrd'}", f"--out={case / 'out'}"),
     ):
         done = _run(*arguments)

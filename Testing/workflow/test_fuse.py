@@ -11,11 +11,12 @@ import samples
 from scipy.ndimage import gaussian_filter
 
 from LandmarkFusionLogic import NOTICE, imageio, orientation
+from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.fusion import Side, fuse_sides
 from LandmarkFusionLogic.jobs import FuseRequest, SimulateRequest, VolumeSource, fuse, simulate
 from LandmarkFusionLogic.markupsfile import read_landmarks, write_landmarks
 from LandmarkFusionLogic.points import Landmark
-from LandmarkFusionLogic.rigid.fit import apply
+from LandmarkFusionLogic.rigid.fit import apply, fit_rigid
 from LandmarkFusionLogic.transformfile import read_transform
 from LandmarkFusionLogic.volume import Volume
 
@@ -134,6 +135,114 @@ def test_the_scene_lays_mr_landmarks_on_us_landmarks_to_within_fre(case):
         lists["MR"].GetNthControlPointPositionWorld(index, a)
         lists["US"].GetNthControlPointPositionWorld(partner, b)
         assert np.linalg.norm(np.subtract(a, b)) == pytest.approx(result.errors[name], abs=1e-3)
+
+
+def _balls(case):
+    """Gland masks of both images, balls of 18 mm about the middle of the landmarks, in the images' own frames."""
+    files = {}
+    for side, image in (("mr", "Doe^John-mr.nrrd"), ("us", "Doe^John-us.nii.gz")):
+        volume = imageio.read_volume(case / image)
+        middle = np.mean([point.position for point in read_landmarks(case / f"{side}.mrk.json")], axis=0)
+        k, j, i = np.meshgrid(*(np.arange(n) for n in volume.array.shape), indexing="ij")
+        away = np.linalg.norm(apply(volume.ijk_to_ras, np.stack([i, j, k], axis=-1)) - middle, axis=-1)
+        files[f"{side}_gland"] = VolumeSource(str(case / f"{side}-ball.nrrd"))
+        imageio.write_volume(case / f"{side}-ball.nrrd", Volume((away < 18).astype(np.uint8), volume.ijk_to_ras))
+    return files
+
+
+def test_given_glands_and_targets_are_carried_into_the_results(case):
+    marked = read_landmarks(case / "mr.mrk.json")[0].position + [4.0, 5.0, 9.0]
+    write_landmarks(case / "lesion.mrk.json", [Landmark("Lesion", marked)])
+    result, out = _fuse(case, **_balls(case), targets=[str(case / "lesion.mrk.json")])
+    new = {"mr-gland.nrrd", "us-gland.nrrd", "targets.mrk.json", "targets.csv"}
+    assert set(os.listdir(out)) == set(result.files) >= FILES | new
+    report = json.loads((out / "report.json").read_text())
+    assert report["fit"] == "best"
+    assert report["glands"]["dice_after_fit"] > 0.9
+    assert report["glands"]["distance_of_centroids_after_fit_mm"] < 2
+    assert report["glands"]["mr"]["millilitres"] == pytest.approx(4 / 3 * np.pi * 1.8**3, rel=0.05)
+    assert set(report["expected_error_mm"]) == {*result.errors, "middle of the gland"}
+    assert result.expected_mm == report["expected_error_mm"]
+    there = apply(result.mr_to_us, marked)
+    [target] = result.targets
+    assert (target.name, report["targets"][0]["name"]) == ("Lesion", "Lesion")
+    np.testing.assert_allclose(target.centre, there, atol=1e-3)
+    assert target.expected_mm > 0.5
+    [written] = read_landmarks(out / "targets.mrk.json")
+    np.testing.assert_allclose(written.position, there, atol=1e-3)
+    mask = imageio.read_volume(out / "us-gland.nrrd")
+    assert set(np.unique(mask.array)) == {0, 1}
+
+
+def test_a_flip_takes_the_gland_along(case):
+    _, out = _fuse(case, **_balls(case), us_flips=["lr"])
+    us = imageio.read_volume(case / "Doe^John-us.nii.gz")
+    turn = orientation.flip_matrix(us.centre, ["lr"])
+    before, after = (imageio.read_volume(path) for path in (case / "us-ball.nrrd", out / "us-gland.nrrd"))
+    np.testing.assert_allclose(after.ijk_to_ras, turn @ before.ijk_to_ras, atol=1e-4)
+    assert json.loads((out / "report.json").read_text())["glands"]["dice_after_fit"] > 0.9
+
+
+def test_the_plain_fit_can_be_had(case):
+    best, _ = _fuse(case)
+    plain, out = _fuse(case, fit="svd")
+    report = json.loads((out / "report.json").read_text())
+    assert report["fit"] == "svd"
+    assert plain.rms <= best.rms  # least squares is what it minimises
+    points = [[p.position for p in read_landmarks(case / f"{side}.mrk.json")] for side in ("mr", "us")]
+    np.testing.assert_allclose(plain.mr_to_us, fit_rigid(*points), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"fit": "magic"}, "The fit “magic” is not known"),
+        ({"mr_click": [0.0, 0.0, 0.0]}, "landmarks are given, so nothing is detected"),
+        ({"us_model": "us-landmarks"}, "landmarks are given, so nothing is detected"),
+        ({"targets": ["nothing.mrk.json"]}, "targets “nothing.mrk.json” does not exist"),
+        ({"mr_gland": VolumeSource("nothing.nrrd")}, "MR gland mask"),
+        ({"mr_landmarks": None, "mr_click": [1.0, 2.0]}, "three finite coordinates"),
+        ({"mr_landmarks": None, "mr_click": [1e4, 0.0, 0.0]}, "outside of its volume"),
+    ],
+)
+def test_help_that_cannot_be_used_is_told_and_nothing_is_written(case, changes, says):
+    with pytest.raises(InputError, match=says):
+        fuse(_request(case, **changes), lambda *_: None)
+    assert not (case / "out").exists()
+
+
+def test_what_is_doubtful_is_in_report_and_picture(case):
+    """As detection would say it: a side with a doubtful landmark, a disagreement and a partial view."""
+    from LandmarkFusionLogic.fusion import write
+    from LandmarkFusionLogic.overlay import overlay_figure
+    from LandmarkFusionLogic.points import DETECTED
+
+    sides = {}
+    for side, image in (("mr", "Doe^John-mr.nrrd"), ("us", "Doe^John-us.nii.gz")):
+        points = [
+            replace(point, covariance=np.diag([4.0, 9.0, 16.0]) * (4 if n == 1 else 1), state=DETECTED)
+            for n, point in enumerate(read_landmarks(case / f"{side}.mrk.json"))
+        ]
+        volume = imageio.read_volume(case / image)
+        sides[side] = Side(volume, points, "net 1", "CPU", kind="research", coverage=0.62)
+    names = [point.name for point in sides["us"].landmarks]
+    sides["us"] = replace(sides["us"], ask_first=(names[1], names[0]), disagreement_mm={names[0]: 17.0})
+    done = fuse_sides(sides["mr"], sides["us"])
+    assert done.ask_first == [("us", names[1]), ("us", names[0])]
+    (case / "out").mkdir()
+    write(done, case / "out", 1.0, lambda *_: None)
+    report = json.loads((case / "out" / "report.json").read_text())
+    assert report["check_first"] == [{"image": "US", "landmark": name} for name in (names[1], names[0])]
+    assert report["landmarks"]["us"][0]["second_network_off_by_mm"] == 17.0
+    assert [point["check"] for point in report["landmarks"]["us"]] == [True, True, False]
+    assert report["images"]["us"]["share_of_gland_shown"] == 0.62
+    assert report["model_kinds"] == {"mr": "research", "us": "research"}
+    axes = overlay_figure(done).axes[1]
+    assert [text.get_text() for text in axes.texts].count("?") == 2
+    # The ellipses are as large as the covariance says: 95 % in the plane, here R and A.
+    widths = sorted({(round(patch.width, 3), round(patch.height, 3)) for patch in axes.patches})
+    wide = 2 * np.sqrt(5.991 * np.array([9.0, 4.0]))
+    np.testing.assert_allclose(widths, [wide, 2 * wide], atol=0.01)
 
 
 def _contents(folder):
