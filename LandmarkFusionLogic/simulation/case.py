@@ -132,7 +132,7 @@ def _simulate_us(
     to_probe = slant(between)
     # Half of the systems store the volume in the probe's frame, the others in a frame of the room: the fan lies
     # aslant.
-    aligned = between.chance(0.5)
+    aligned = condition.stored_with_probe(between.chance(0.5))
     turn = np.eye(3) if aligned else rotation_between_scans(between) @ _patient(seed) @ to_probe.T
     grid, placement = ultrasound.place(draw, anatomy, acquisition, to_probe, spacing_mm)
     grid = condition.grid(grid, acquisition.probe, anatomy, placement)

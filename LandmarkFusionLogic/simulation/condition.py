@@ -77,6 +77,10 @@ class Condition:
         """How the ultrasound is taken."""
         return acquisition
 
+    def stored_with_probe(self, aligned: bool) -> bool:
+        """Whether the ultrasound is stored in the probe's frame; ``aligned`` is the answer without a condition."""
+        return aligned
+
     def deform(self, placement: Placement, anatomy: Anatomy) -> Placement:
         """The anatomy's place in the MR."""
         return placement
@@ -88,6 +92,10 @@ class Condition:
     def echo(self, echo: Tensor, beams: Beams, anatomy: Anatomy, placement: Placement) -> Tensor:
         """The ultrasound's echo (K, J, I), dB."""
         return echo
+
+    def grey(self, grey: Tensor) -> Tensor:
+        """The ultrasound as it is displayed, 0..1."""
+        return grey
 
     def grid(self, grid: Grid, probe: Probe, anatomy: Anatomy, placement: Placement) -> Grid:
         """The voxels of the ultrasound that are kept."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.simulation.condition import Condition
 from LandmarkFusionLogic.simulation.draw import Draw
 from LandmarkFusionLogic.simulation.mrconditions import EndorectalCoil, HipMetal, ThickSlices
 from LandmarkFusionLogic.simulation.surgery import Catheter, MedianLobe, Resected
-from LandmarkFusionLogic.simulation.usconditions import Blurred, Calcified, PartialView, Sharp
+from LandmarkFusionLogic.simulation.usconditions import Blurred, Calcified, PartialView, Published, Sharp
 
 _CLASSES: dict[str, type[Condition]] = {
     "thick-slices": ThickSlices,
     "sharp": Sharp,
     "blurred": Blurred,
+    "published": Published,
     "turp": Resected,
     "median-lobe": MedianLobe,
     "catheter": Catheter,
@@ -41,16 +44,18 @@ def make_condition(name: str | None, seed: int, modality: str) -> Condition:
     return _CLASSES[name](seed)
 
 
-def draw_condition(seed: int, modality: str, share: float = 0.4) -> str | None:
+def draw_condition(seed: int, modality: str, share: float = 0.4, also: Sequence[str] = ()) -> str | None:
     """A condition for ``share`` of the seeds, None for the others: for training on a mix.
 
-    Drawn evenly from those of ``modality`` that images do not show anyhow (sharpness and slices vary without them).
+    Drawn evenly from those of ``modality`` that images do not show anyhow (sharpness and slices vary without them),
+    and from those named in ``also``, where they are of ``modality``; a name given twice is drawn twice as often.
     """
     draw = Draw(seed, f"condition {modality}")
     if not draw.chance(share):
         return None
-    rare = [name for name, kind in _CLASSES.items() if modality in kind.modalities and not kind.usual]
-    return rare[draw.count(0, len(rare) - 1)]
+    rare = [name for name, kind in _CLASSES.items() if not kind.usual]
+    choice = [name for name in (*rare, *also) if modality in CONDITIONS[_known(name)]]
+    return choice[draw.count(0, len(choice) - 1)]
 
 
 def _known(name: str) -> str:

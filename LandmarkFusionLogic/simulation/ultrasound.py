@@ -155,6 +155,7 @@ def render(
     # The operator sets the gain so that the image is neither black nor white.
     middle = echo[seen].median()
     grey = (draw.uniform(0.3, 0.68) + (echo - middle) / draw.uniform(42, 75)).clamp(0, 1).pow(draw.uniform(0.8, 1.4))
+    grey = condition.grey(grey)
     floor = draw.uniform(0, 0.04)
     image = torch.where(seen, floor + (1 - floor) * grey, torch.zeros_like(grey))
     return publish(image, grid.spacing[::-1], acquisition.blur_mm, 0.5 * acquisition.blur_mm) * 255, distance <= 0

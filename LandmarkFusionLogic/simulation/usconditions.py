@@ -12,8 +12,8 @@ from torch import Tensor
 from LandmarkFusionLogic.simulation.anatomy import Anatomy
 from LandmarkFusionLogic.simulation.condition import Beams, Condition
 from LandmarkFusionLogic.simulation.gland import Focus
-from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement
-from LandmarkFusionLogic.simulation.probe import Probe
+from LandmarkFusionLogic.simulation.pose import FloatArray, Grid, Placement, keep_inside
+from LandmarkFusionLogic.simulation.probe import SIDE_FIRE, Probe
 from LandmarkFusionLogic.simulation.ultrasound import Acquisition
 
 
@@ -37,6 +37,65 @@ class Blurred(Condition):
     def us_acquisition(self, acquisition: Acquisition) -> Acquisition:
         """A blur of 1.5 to 4 mm."""
         return replace(acquisition, blur_mm=self.draw("blur").uniform(1.5, 4.0))
+
+
+class Published(Condition):
+    """As mrus-27 shows it: side-fire, cut closely around the gland, blurred, the near field bright into the gland.
+
+    The distributions follow what was measured on its development cases.
+    """
+
+    title: ClassVar[str] = "blurred TRUS, cropped"
+    modalities: ClassVar[tuple[str, ...]] = ("us",)
+
+    def us_acquisition(self, acquisition: Acquisition) -> Acquisition:
+        """A side-fire probe's volume, aligned with it; blurred by 2.5 to 4 mm."""
+        draw = self.draw("acquisition")
+        probe = Probe(
+            kind=SIDE_FIRE,
+            centre=np.zeros(3),
+            radius=draw.uniform(8, 13),
+            lift=draw.normal(0, 0.04),
+            angle=draw.uniform(0.75, 1.15),
+            depth=draw.uniform(55, 80),
+            sweep=draw.uniform(36, 48),
+        )
+        return replace(
+            acquisition,
+            probe=probe,
+            gap=draw.uniform(3, 9),
+            border=0.0,
+            blur_mm=draw.uniform(2.5, 4.0),
+        )
+
+    def stored_with_probe(self, aligned: bool) -> bool:
+        """Always in the probe's frame."""
+        return True
+
+    def grid(self, grid: Grid, probe: Probe, anatomy: Anatomy, placement: Placement) -> Grid:
+        """About 94 x 70 x 66 mm, the gland in the middle."""
+        draw = self.draw("crop")
+        gland = placement.from_anatomy(anatomy.surface())
+        centre = (gland.min(axis=1) + gland.max(axis=1)) / 2
+        centre = centre + np.array([draw.normal(0, 2), draw.normal(-0.5, 2.5), draw.normal(-2, 4)])
+        sides = (draw.uniform(86, 102), draw.uniform(64, 78), draw.uniform(60, 74))
+        i, j, k = (max(8, round(side / step)) for side, step in zip(sides, grid.spacing, strict=True))
+        cut = replace(grid, shape=(k, j, i), rotation=np.eye(3), centre=centre)
+        landmarks = placement.from_anatomy(np.stack(list(anatomy.landmarks.values()), axis=1))
+        return replace(cut, centre=centre + keep_inside(landmarks, cut, 2.0))
+
+    def echo(self, echo: Tensor, beams: Beams, anatomy: Anatomy, placement: Placement) -> Tensor:
+        """A near field that outshines the back of the gland, a compensated far field, darkness towards the sides."""
+        draw = self.draw("gain")
+        reach = (beams.depth - draw.uniform(2, 8)).clamp_min(0) / draw.uniform(9, 17)
+        aside = (beams.angle / beams.probe.angle).square()
+        near = draw.uniform(6, 16) * (-reach.square()).exp()
+        far = draw.uniform(0.1, 0.6) * (beams.depth - 22).clamp(0, 35)
+        return echo + near + far - draw.uniform(3, 11) * aside
+
+    def grey(self, grey: Tensor) -> Tensor:
+        """Darker middle tones."""
+        return grey.pow(self.draw("display").uniform(1.0, 1.8))
 
 
 class Calcified(Condition):

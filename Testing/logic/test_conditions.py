@@ -234,6 +234,21 @@ def test_sharp_and_blurred_differ_by_the_blur_alone():
         assert roughness(sharp) > 1.3 * roughness(blurred)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_published_volumes_are_cut_closely_around_the_gland_and_lie_straight(seed):
+    image = _image("published", "us", seed)
+    sides = np.array(image.image.shape_ijk) * image.image.spacing
+    assert np.all(sides < [104, 80, 76])
+    assert np.all(sides > [84, 62, 58])
+    assert image.image.ijk_to_ras[:3, :3] == pytest.approx(SPACING * np.eye(3))
+    gland = np.argwhere(np.asarray(image.gland.array) > 0)
+    middle = (np.array(image.gland.array.shape) - 1) / 2
+    assert np.all(np.abs(gland.mean(axis=0) - middle) * SPACING < 14)
+    # Filled as the real ones are: most of the volume is inside the fan.
+    array = np.asarray(image.image.array)
+    assert np.mean(array > 0.02 * np.percentile(array, 99.5)) > 0.4
+
+
 def test_a_pair_shows_a_condition_in_both_images_where_both_can():
     plain = simulate_case(SEED, mr_spacing_mm=3.0, us_spacing_mm=3.0)
     turp = simulate_case(SEED, mr_spacing_mm=3.0, us_spacing_mm=3.0, condition="turp")
@@ -261,5 +276,11 @@ def test_conditions_for_training_are_drawn_by_share_and_modality():
         assert drawn == [draw_condition(seed, modality, share=0.4) for seed in range(600)]
         counts = {name: named.count(name) for name in set(named)}
         assert len(counts) == 5
+        assert not {"sharp", "blurred", "published", "thick-slices"} & set(named)
         assert min(counts.values()) > 0.1 * len(named)
+    also = [draw_condition(seed, "us", 1.0, also=("published",) * 5) for seed in range(200)]
+    assert 0.4 < also.count("published") / len(also) < 0.6
+    assert "published" not in [draw_condition(seed, "mr", 1.0, also=("published",)) for seed in range(50)]
+    with pytest.raises(InputError, match="no condition"):
+        draw_condition(0, "mr", 1.0, also=("flu",))
     assert {title(name) for name in CONDITIONS}.isdisjoint({title(None)})
