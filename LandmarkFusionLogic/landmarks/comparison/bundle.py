@@ -23,10 +23,13 @@ from torch import nn
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.bundle import METADATA, WEIGHTS
 from LandmarkFusionLogic.landmarks.comparison.data import (
+    CASE_GRID,
     GRID,
     PREPROCESSING,
     TRAINING_CASES,
     VALIDATION_CASES,
+    CaseArrays,
+    on_grid,
 )
 from LandmarkFusionLogic.landmarks.comparison.methods import (
     HEATMAP_SIGMA_MM,
@@ -35,7 +38,7 @@ from LandmarkFusionLogic.landmarks.comparison.methods import (
     new_network,
     positions,
 )
-from LandmarkFusionLogic.landmarks.comparison.training import checkpoint_of
+from LandmarkFusionLogic.landmarks.comparison.training import ALL, checkpoint_of
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing, network_input
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.simulation.seeds import TRAINING, VALIDATION
@@ -47,27 +50,39 @@ LICENCE = "Apache-2.0"
 
 @dataclass(frozen=True)
 class ComparisonBundle:
-    """One of the ten networks, ready to run on the CPU, with what its metadata says about it."""
+    """One of the ten networks, ready to run on the CPU, with what its metadata says about it.
+
+    A volume is first brought to the grid ``source``, as the training's cases were, then to ``grid``.
+    """
 
     name: str
     modality: str
+    landmarks: tuple[str, ...]
     method: Method
     grid: InputGrid
+    source: InputGrid
     preprocessing: Preprocessing
     network: nn.Module
     metadata: dict[str, Any]
 
 
-def predict(volume: Volume, bundle: ComparisonBundle) -> npt.NDArray[np.float64]:
-    """Where ``bundle`` sees the landmarks of ``volume``: (L, 3) RAS mm, in the order of `LANDMARK_NAMES`.
+def predict(
+    volume: Volume, bundle: ComparisonBundle, centre: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
+    """Where ``bundle`` sees the landmarks of ``volume``: (L, 3) RAS mm, in the order of ``bundle.landmarks``.
 
-    One look at the volume around its centre, as the paper does. Raises InputError for a volume that shows nothing.
+    One look at what lies around ``centre`` (3,), RAS mm, by default the volume's, as the paper does.
+    Raises InputError for a volume that shows nothing there.
     """
-    seen = network_input(volume, bundle.grid, bundle.preprocessing)
+    around = volume.centre if centre is None else np.asarray(centre, dtype=np.float64)
+    finer = network_input(volume, bundle.source, bundle.preprocessing, around).array[None]
+    nothing = np.zeros((1, len(bundle.landmarks), 3), dtype=np.float32)
+    seen = on_grid(CaseArrays(finer, nothing, nothing[..., 0]), bundle.grid.shape).images
     with torch.inference_mode():
-        output = bundle.network(torch.from_numpy(seen.array)[None, None])
+        output = bundle.network(torch.from_numpy(seen)[:, None])
         kji = positions(bundle.method, output)[0].double().numpy()
-    found: npt.NDArray[np.float64] = kji[:, ::-1] @ seen.ijk_to_ras[:3, :3].T + seen.ijk_to_ras[:3, 3]
+    to_ras = bundle.grid.ijk_to_ras(around)
+    found: npt.NDArray[np.float64] = kji[:, ::-1] @ to_ras[:3, :3].T + to_ras[:3, 3]
     return found
 
 
@@ -95,16 +110,17 @@ def _load(folder: Path, stamps: tuple[int, ...]) -> ComparisonBundle:
             raise ValueError("the weights are not those that the metadata describes")
         preprocessing = dict(metadata["preprocessing"])
         preprocessing["percentiles"] = tuple(preprocessing["percentiles"])
-        grid, described = metadata["grid"], metadata["network"]
-        shape = (int(grid["shape"][0]), int(grid["shape"][1]), int(grid["shape"][2]))
-        network = new_network(described["method"], shape, described["widths"], described["normalize"])
+        grid, source, described = _grid(metadata["grid"]), _grid(metadata["source_grid"]), metadata["network"]
+        network = new_network(described["method"], grid.shape, described["widths"], described["normalize"])
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         network.load_state_dict({name: value.float() for name, value in state.items()})
         return ComparisonBundle(
             name=str(metadata["name"]),
             modality=str(metadata["modality"]),
+            landmarks=tuple(metadata["landmarks"]),
             method=method_of(described["method"]),
-            grid=InputGrid(float(grid["spacing_mm"]), shape),
+            grid=grid,
+            source=source,
             preprocessing=Preprocessing(**preprocessing),
             network=network.eval().requires_grad_(False),
             metadata=metadata,
@@ -122,6 +138,11 @@ def _load(folder: Path, stamps: tuple[int, ...]) -> ComparisonBundle:
         raise InputError(
             f"The network “{folder.name}” is damaged or made for another version; install it again."
         ) from error
+
+
+def _grid(described: dict[str, Any]) -> InputGrid:
+    k, j, i = described["shape"]
+    return InputGrid(float(described["spacing_mm"]), (int(k), int(j), int(i)))
 
 
 def export(run: Path, name: str, folder: Path) -> dict[str, Any]:
@@ -148,6 +169,19 @@ def export(run: Path, name: str, folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def export_all(run: Path, models: Path) -> None:
+    """`export` of each of the ten to a folder of its name in ``models``.
+
+    Raises InputError where one is missing or they have not had equally many steps.
+    """
+    steps = set()
+    for modality, key in ALL:
+        name = f"{modality}-{key}"
+        steps.add(export(run, name, models / name)["training"]["steps"])
+    if len(steps) > 1:
+        raise InputError(f"The networks in “{run.name}” have had different budgets; let the training come to its end.")
+
+
 def _metadata(name: str, state: dict[str, Any], checksum: str) -> dict[str, Any]:
     modality, key = name.split("-")
     budget, best, method = state["budget"], state["best"], method_of(key)
@@ -168,6 +202,7 @@ def _metadata(name: str, state: dict[str, Any], checksum: str) -> dict[str, Any]
         "caution": "Trained on a small budget to compare methods with each other, not to find landmarks in patients.",
         "network": {"method": key, "widths": list(budget["widths"]), "normalize": budget["normalize"]},
         "grid": {"spacing_mm": GRID.spacing_mm, "shape": list(GRID.shape)},
+        "source_grid": {"spacing_mm": CASE_GRID.spacing_mm, "shape": list(CASE_GRID.shape)},
         "preprocessing": {
             "lowpass_sigma_mm": PREPROCESSING.lowpass_sigma_mm,
             "percentiles": list(PREPROCESSING.percentiles),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch.nn import functional as F  # noqa: N812 - the name torch's own documentation uses
 
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
 from LandmarkFusionLogic.landmarks.trainingdata import simulated_example
@@ -16,8 +18,10 @@ from LandmarkFusionLogic.simulation.seeds import TRAINING, VALIDATION
 
 Float32Array = npt.NDArray[np.float32]
 
-GRID = InputGrid(5.0, (24, 24, 24))
-"""120 mm around the volume's middle, for both modalities: small enough that ten networks train on a processor."""
+CASE_GRID = InputGrid(5.0, (24, 24, 24))
+"""How the cases are kept: 120 mm around the volume's middle, for both modalities."""
+GRID = InputGrid(7.5, (16, 16, 16))
+"""What all ten networks see of that, interpolated: small enough that they train on a processor."""
 PREPROCESSING = Preprocessing(lowpass_sigma_mm=3.0)
 TRAINING_CASES = 900
 VALIDATION_CASES = 152
@@ -42,7 +46,7 @@ def prepared(
     log: Callable[[str], None],
     training_cases: int = TRAINING_CASES,
     validation_cases: int = VALIDATION_CASES,
-    grid: InputGrid = GRID,
+    grid: InputGrid = CASE_GRID,
 ) -> tuple[CaseArrays, CaseArrays]:
     """The training and the validation cases of ``modality``, from ``folder`` or, the first time, simulated."""
     wanted = json.dumps(
@@ -115,6 +119,17 @@ def shifted(image: Float32Array, shift: npt.NDArray[np.int64]) -> Float32Array:
     source = tuple(slice(max(-s, 0), n + min(-s, 0)) for s, n in zip(shift, image.shape, strict=True))
     moved[to] = image[source]
     return moved
+
+
+def on_grid(cases: CaseArrays, shape: tuple[int, int, int]) -> CaseArrays:
+    """The same cases on a grid of ``shape`` (k, j, i) that covers the same space, by linear interpolation."""
+    if cases.images.shape[1:] == shape:
+        return cases
+    images = torch.from_numpy(cases.images)[:, None]
+    fewer = F.interpolate(images, size=shape, mode="trilinear", align_corners=False)[:, 0].numpy()
+    factors = np.array(shape) / np.array(cases.images.shape[1:])
+    landmarks = (cases.landmarks + 0.5) * factors - 0.5
+    return CaseArrays(fewer, landmarks.astype(np.float32), cases.visible)
 
 
 def _order(count: int, epoch: int, seed: int) -> npt.NDArray[np.int64]:

@@ -53,7 +53,7 @@ class HeatmapNetwork(nn.Module):
             _convolution(below + skip, width, 1, normalize)
             for below, skip, width in zip(coarser, skips, decoded, strict=True)
         )
-        self.head = nn.Conv3d(decoded[0], LANDMARKS, 3, padding=1)
+        self.head = nn.Conv3d(decoded[0], LANDMARKS, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw heatmaps of the images ``x`` as `preprocessing.network_input` gives them."""

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.landmarks.comparison.data import GRID, CaseArrays, batch_of, prepared
+from LandmarkFusionLogic.landmarks.comparison.data import GRID, CaseArrays, batch_of, on_grid, prepared
 from LandmarkFusionLogic.landmarks.comparison.methods import METHODS, method_loss, method_of, new_network, positions
+from LandmarkFusionLogic.landmarks.preprocessing import InputGrid
 
 MODALITIES = ("mr", "us")
 ALL = tuple((modality, key) for modality in MODALITIES for key in METHODS)
@@ -46,7 +47,10 @@ class Budget:
 
 
 class Learner:
-    """One network in training, with the best of its past selves by mean radial error on the validation cases."""
+    """One network in training, with the best of its past selves by mean radial error on the validation cases.
+
+    The cases may be finer than ``grid``, which the network sees; both cover the same space.
+    """
 
     def __init__(
         self,
@@ -54,15 +58,16 @@ class Learner:
         modality: str,
         training: CaseArrays,
         validation: CaseArrays,
-        spacing_mm: float,
+        grid: InputGrid,
         budget: Budget,
     ) -> None:
         if modality not in MODALITIES:
             raise InputError(f"The modality is “{modality}”; give mr or us.")
         self.method, self.modality, self.budget = method_of(key), modality, budget
-        self.training, self.validation, self.spacing_mm = training, validation, spacing_mm
+        self.training, self.validation = training, on_grid(validation, grid.shape)
+        self.grid = grid
         torch.manual_seed(budget.seed)
-        self.network = new_network(key, training.images.shape[1:], budget.widths, budget.normalize)
+        self.network = new_network(key, grid.shape, budget.widths, budget.normalize)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=budget.learning_rate)
         self.steps = 0
         self.seconds = 0.0
@@ -93,13 +98,14 @@ class Learner:
 
     def step(self) -> float:
         """One step of Adam; returns the loss before it."""
-        cases = batch_of(self.training, self.steps, self.budget.batch, self.budget.seed)
+        batch = batch_of(self.training, self.steps, self.budget.batch, self.budget.seed)
+        cases = on_grid(batch, self.grid.shape)
         images, landmarks, visible = (
             torch.from_numpy(part) for part in (cases.images, cases.landmarks, cases.visible)
         )
         self.network.train()
         output = self.network(images[:, None])
-        loss = method_loss(self.method, self.modality, output, landmarks, visible, self.spacing_mm)
+        loss = method_loss(self.method, self.modality, output, landmarks, visible, self.grid.spacing_mm)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -157,13 +163,14 @@ def checkpoint_of(folder: Path, name: str) -> Path:
 
 def radial_errors(learner: Learner, cases: CaseArrays) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(N, L) errors in mm of the network as it is now on ``cases``; NaN where a landmark lies outside the grid."""
+    cases = on_grid(cases, learner.grid.shape)
     learner.network.eval()
     found = []
     with torch.inference_mode():
         for start in range(0, len(cases), 16):
             images = torch.from_numpy(cases.images[start : start + 16])[:, None]
             found.append(positions(learner.method, learner.network(images)).double().numpy())
-    errors = np.linalg.norm(np.concatenate(found) - cases.landmarks, axis=-1) * learner.spacing_mm
+    errors = np.linalg.norm(np.concatenate(found) - cases.landmarks, axis=-1) * learner.grid.spacing_mm
     return np.where(cases.visible > 0, errors, np.nan)
 
 
@@ -190,7 +197,7 @@ def train_all(
     sets = {modality: prepared(modality, out, log) for modality in dict.fromkeys(modality for modality, _ in names)}
     for target in [*range(round_steps, steps, round_steps), steps]:
         for modality, key in names:
-            learner = Learner(key, modality, *sets[modality], GRID.spacing_mm, budget)
+            learner = Learner(key, modality, *sets[modality], GRID, budget)
             learner.load(out)
             while learner.steps < target:
                 if time.monotonic() >= until:
