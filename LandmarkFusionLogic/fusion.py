@@ -29,7 +29,8 @@ class Side:
     """One image with its landmarks (RAS mm), and the network and device that found them, if any did.
 
     ``gland`` is the network's or the user's. ``kind`` is the network's: simulation, research or own. What is to be
-    checked is as in `landmarks.detection.Detection`; nothing of it is known of landmarks that were given.
+    checked is as in `landmarks.detection.Detection`; nothing of it is known of landmarks that were given. ``seconds``
+    is what the detection took.
     """
 
     volume: Volume
@@ -42,6 +43,7 @@ class Side:
     ask_first: tuple[str, ...] = ()
     disagreement_mm: dict[str, float] = field(default_factory=dict)
     coverage: float | None = None
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
             fusion.fit.mr_to_us,
             us_flips=fusion.us_flips,
             us_confirmed=fusion.us_confirmed,
+            detections={name: _noted(side) for name, side in (("mr", fusion.mr), ("us", fusion.us)) if side.model},
         )
         files.append(SCENE)
     from LandmarkFusionLogic.overlay import draw_overlay
@@ -150,3 +153,17 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
     report.write_report(folder / REPORT, fusion, seconds)
     progress(1.0, "Done")
     return [*files, OVERLAY, REPORT]
+
+
+def _noted(side: Side) -> dict[str, object]:
+    """What a scene remembers of the detection of ``side``, as the panel notes it of its own."""
+    return {
+        "model": side.model,
+        "device": side.device,
+        "seconds": side.seconds,
+        "warnings": list(side.warnings),
+        "kind": side.kind,
+        "ask_first": list(side.ask_first),
+        "disagreement_mm": side.disagreement_mm,
+        "coverage": side.coverage,
+    }

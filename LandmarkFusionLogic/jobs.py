@@ -507,6 +507,7 @@ def _side(request: FuseRequest, modality: str, volume: Volume, turn: FloatArray,
         return Side(volume, moved, warnings=tuple(swapped), gland=mask)
     from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 
+    started = time.perf_counter()
     found = detect_landmarks(volume, modality, request.device, model, report, place, mask)
     return Side(
         volume,
@@ -519,6 +520,7 @@ def _side(request: FuseRequest, modality: str, volume: Volume, turn: FloatArray,
         ask_first=found.ask_first,
         disagreement_mm=found.disagreement_mm,
         coverage=found.coverage,
+        seconds=time.perf_counter() - started,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,23 @@ def write_scene(
     mr_to_us: FloatArray,
     us_flips: Iterable[str] = (),
     us_confirmed: bool = False,
+    detections: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
     """Write an ``.mrb`` that Slicer opens as a ready scene: MR laid over US, both landmark lists, the panel set.
 
     Landmarks are RAS mm of their own image; ``mr_to_us`` (4, 4) maps RAS mm points of the MR to points of the US. The
     US is given as it lies, flips included; ``us_flips`` and ``us_confirmed`` are remembered with it.
+    ``detections`` maps "mr" and "us", where a network found the landmarks, to what `landmarks.remember_detection`
+    takes: model, device, seconds, warnings and whatever else is known.
     Raises InputError where the file cannot be written.
     """
     with tempfile.TemporaryDirectory() as cache:
         world = OwnScene(cache)
         _fill(world.scene, mr, us, list(mr_landmarks), list(us_landmarks), mr_to_us)
         us_node = world.scene.GetFirstNodeByName("US")
+        for modality, noted in (detections or {}).items():
+            volume = world.scene.GetFirstNodeByName(modality.upper())
+            landmarks.remember_detection(landmarks.find(volume, modality), **noted)
         volumes.remember_orientation(us_node, list(us_flips), us_confirmed)
         if not world.scene.WriteToMRB(str(path)):
             raise InputError(f"The scene cannot be written to “{Path(path).name}”; choose another folder.")

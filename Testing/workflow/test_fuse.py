@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 
@@ -211,6 +213,31 @@ def test_help_that_cannot_be_used_is_told_and_nothing_is_written(case, changes, 
     assert not (case / "out").exists()
 
 
+def test_landmarks_of_ones_own_need_no_torch(case):
+    """In a process of its own in which torch cannot be found: gland masks, targets and both fits work all the same."""
+    _balls(case)
+    code = (
+        "import sys\n"
+        "class NoTorch:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] == 'torch': raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, NoTorch())\n"
+        "from LandmarkFusionLogic import cli\n"
+        "sys.exit(cli.main(sys.argv[1:]))\n"
+    )
+    images = (f"--mr={case / 'Doe^John-mr.nrrd'}", f"--us={case / 'Doe^John-us.nii.gz'}")
+    given = (f"--{side}-landmarks={case / side}.mrk.json" for side in ("mr", "us"))
+    masks = (f"--{side}-gland={case / side}-ball.nrrd" for side in ("mr", "us"))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "fuse", *images, *given, *masks, f"--out={case / 'out'}"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ":".join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (case / "out" / "us-gland.nrrd").exists()
+
+
 def test_what_is_doubtful_is_in_report_and_picture(case):
     """As detection would say it: a side with a doubtful landmark, a disagreement and a partial view."""
     from LandmarkFusionLogic.fusion import write
@@ -237,6 +264,14 @@ def test_what_is_doubtful_is_in_report_and_picture(case):
     assert [point["check"] for point in report["landmarks"]["us"]] == [True, True, False]
     assert report["images"]["us"]["share_of_gland_shown"] == 0.62
     assert report["model_kinds"] == {"mr": "research", "us": "research"}
+    if (case / "out" / "scene.mrb").exists():
+        from LandmarkFusionLogic.mrml import landmarks
+        from LandmarkFusionLogic.mrml.scene import OwnScene
+
+        world = OwnScene(str(case))
+        world.read(case / "out" / "scene.mrb")
+        noted = landmarks.detection(landmarks.find(world.scene.GetFirstNodeByName("US"), "us"))
+        assert (noted["model"], noted["kind"], noted["ask_first"]) == ("net 1", "research", [names[1], names[0]])
     axes = overlay_figure(done).axes[1]
     assert [text.get_text() for text in axes.texts].count("?") == 2
     # The ellipses are as large as the covariance says: 95 % in the plane, here R and A.
