@@ -7,7 +7,6 @@ import host
 import numpy as np
 import pytest
 import slicer
-from LandmarkFusionLib import choices as kept
 from test_panel_overlays import show_gland
 
 from LandmarkFusionLogic.mrml import landmarks, volumes
@@ -19,7 +18,7 @@ pytest.importorskip("torch", reason="torch is not installed")
 def forget():
     yield
     if getattr(slicer, "app", None) is not None:
-        slicer.app.userSettings().remove(kept.SETTING)
+        slicer.app.userSettings().remove("LandmarkFusion/networkFolders")
 
 
 @pytest.fixture(scope="module")

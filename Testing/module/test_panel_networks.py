@@ -6,7 +6,6 @@ from pathlib import Path
 import host
 import pytest
 import samples
-from LandmarkFusionLib import choices as kept
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks import choices
@@ -21,7 +20,7 @@ def forget():
 
     yield
     if getattr(slicer, "app", None) is not None:
-        slicer.app.userSettings().remove(kept.SETTING)
+        slicer.app.userSettings().remove("LandmarkFusion/networkFolders")
 
 
 def own_folder(folder: Path, *modalities: str, title="Ward 3", kind="own") -> Path:
@@ -89,6 +88,8 @@ def test_a_folder_of_networks_is_added_used_and_remembered(panel, tmp_path):
     assert panel.controller.detection.models == {
         modality: str(folder) for modality, folder in choices.shipped()[0].folders.items()
     }
+    from LandmarkFusionLib import choices as kept
+
     assert kept.available()[-1].title == "Ward 3"  # The settings keep it for the next start.
 
 
