@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.gland import MIN_GLAND_ML, Gland
 from LandmarkFusionLogic.landmarks.confidence import Evidence, ask_first, covariances, surface_distances
 from LandmarkFusionLogic.landmarks.coverage import Coverage, coverage
 from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
@@ -165,11 +165,11 @@ def _conclude(
     from LandmarkFusionLogic.landmarks.looking import between, heat, median_positions
 
     name = NAMES.get(bundle.modality, bundle.modality)
-    positions = median_positions(found.views)
+    positions = found.positions()
     gland = seen_gland(found, bundle.calibration.gland_mm) if mask is None else mask
     checks = {"surface": surface_distances(positions, gland)}
     if found.coarse:
-        checks["stages"] = np.linalg.norm(positions - median_positions(found.coarse), axis=1)
+        checks["stages"] = 2 * np.linalg.norm(positions - median_positions(found.coarse), axis=1)
     if other is not None:
         checks["networks"] = np.linalg.norm(positions - other, axis=1)
     evidence = Evidence(heat(found.views), between(found.views), checks)
@@ -183,7 +183,8 @@ def _conclude(
         name: float(distance) for name, distance in zip(bundle.landmarks, checks.get("networks", ()), strict=False)
     }
     expected = np.array([spread(covariance) for covariance in spreads])
-    hidden = [] if shown is None else [n for n, bad in zip(bundle.landmarks, shown.hidden, strict=True) if bad]
+    # Without a gland nothing that was found is to be believed.
+    hidden = bundle.landmarks if shown is None or gland.millilitres < MIN_GLAND_ML else _hidden(bundle, shown)
     ask = ask_first(bundle.landmarks, expected, disagreement, bundle.discrepancy_mm, hidden)
     warnings = [
         *warnings,
@@ -205,6 +206,11 @@ def _conclude(
     )
 
 
+def _hidden(bundle: Bundle, shown: Coverage) -> tuple[str, ...]:
+    """The landmarks of which the image shows too little."""
+    return tuple(name for name, bad in zip(bundle.landmarks, shown.hidden, strict=True) if bad)
+
+
 def seen_gland(found: Search, error_mm: float) -> Gland:
     """The gland of a search; its centroid's covariance is that over the views plus ``error_mm`` along each axis."""
     from LandmarkFusionLogic.landmarks.looking import gland_centroids
@@ -217,8 +223,6 @@ def seen_gland(found: Search, error_mm: float) -> Gland:
 
 def _doubts(gland: Gland, expected: dict[str, float], shown: Coverage | None, name: str) -> list[str]:
     """Plain warnings about a detection that is probably wrong."""
-    from LandmarkFusionLogic.landmarks.search import MIN_GLAND_ML
-
     warnings = []
     if gland.millilitres < MIN_GLAND_ML:
         warnings.append(f"No prostate was recognized in the {name} volume; check the volume and its landmarks.")
