@@ -12,6 +12,8 @@ from scipy.ndimage import label
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.volume import FloatArray, Volume
 
+MIN_GLAND_ML = 5.0
+"""A recognised gland smaller than this is none."""
 OBSERVER_MM = 1.0
 """How well the centroid of a mask is known at best, standard deviation along each axis: two observers differ by it."""
 LUMP_MM3 = 1000.0
