@@ -8,9 +8,7 @@ from pathlib import Path
 from LandmarkFusionLogic.datasets.mrus27 import fold_of, true_landmarks
 from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.imageio import read_volume
-from LandmarkFusionLogic.landmarks.bundle import load_bundle
-from LandmarkFusionLogic.landmarks.detection import detect_with_bundle
-from LandmarkFusionLogic.landmarks.device import choose_device
+from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 from LandmarkFusionLogic.landmarks.networks import network_folder
 from LandmarkFusionLogic.points import FloatArray, Landmark
 from LandmarkFusionLogic.simulation.case import simulate_case
@@ -84,7 +82,5 @@ def fold_networks(folder: Path, case: Path) -> Networks:
 def _side(
     volume: Volume, mask: Volume, true: tuple[Landmark, ...], modality: str, networks: Networks, device: str
 ) -> Side:
-    # Without the second network, whose opinion changes no landmark.
-    bundle = load_bundle(networks.folder(modality))
-    found = detect_with_bundle(volume, bundle, choose_device(device), lambda fraction, text: None)
+    found = detect_landmarks(volume, modality, device, networks.folder(modality))
     return Side(mask, true, found.landmarks, found.gland, volume.centre)

@@ -22,16 +22,18 @@ MAX_ITERATIONS = 30
 class Model:
     """What is known before any point is seen.
 
-    ``rotation_degrees`` (3,): scale of the rotation vector between the scans about R, A and S; ``rotation_dof``:
-    degrees of freedom of its Student distribution, whose heavy tails let scans start far from parallel.
+    ``rotation_degrees`` (3,): standard deviations of the rotation vector between the scans about R, A and S, where they
+    start nearly parallel; a ``wide_share`` of scans start anyhow, with ``wide_degrees`` about each axis, so that the
+    prior lets go of what is clearly turned.
     ``deformation_mm``: standard deviation, along each axis, of what no rigid motion explains at a point: the gland's
     deformation between the scans, and the landmarks' definitions. ``point_dof``: degrees of freedom of the Student
     distribution of what is left at a pair, so that a landmark that was grossly misplaced counts little.
     ``translation_mm``: scale of the gland's shift about the shift of the pairs' middles.
     """
 
-    rotation_degrees: tuple[float, float, float] = (20.0, 12.0, 12.0)
-    rotation_dof: float = 4.0
+    rotation_degrees: tuple[float, float, float] = (15.0, 8.0, 8.0)
+    wide_share: float = 0.15
+    wide_degrees: float = 45.0
     deformation_mm: float = 2.0
     point_dof: float = 4.0
     translation_mm: float = 30.0
@@ -147,7 +149,10 @@ class _Problem:
         self.moving, self.fixed = moving - self.pivot, fixed
         self.moving_covariances = moving_covariances
         self.fixed_covariances = fixed_covariances + model.deformation_mm**2 * np.eye(3)
-        self.rotation_precision = np.diag(np.radians(model.rotation_degrees) ** -2.0)
+        scales = np.radians([model.rotation_degrees, (model.wide_degrees,) * 3])  # (2, 3), one row a component
+        self.rotation_precisions = scales**-2.0
+        shares = np.array([1 - model.wide_share, model.wide_share])
+        self.rotation_logs = np.log(np.maximum(shares, 1e-300)) - np.log(scales).sum(axis=1)
         self.translation_precision = np.eye(3) / model.translation_mm**2
         self.model = model
         self.term = term
@@ -170,20 +175,24 @@ class _Problem:
         weighted = jacobian.transpose(0, 1, 3, 2) @ (weights[..., None, None] * precisions)
         information = (weighted @ jacobian).sum(axis=1)
         gradient = (weighted @ residuals[..., None])[..., 0].sum(axis=1)
-        # The rotation's prior: d log(exp(ω) R) / dω is the inverse left Jacobian of SO(3).
+        # The rotation's prior, a mixture of two Gaussians: each counts as much as it is likely to have been the one.
         vectors = rotation_vectors(rotations)
+        logs = self.rotation_logs - 0.5 * (vectors**2) @ self.rotation_precisions.T  # (S, 2)
+        highest = logs.max(axis=1, keepdims=True)
+        likely = np.exp(logs - highest)
+        evidence = likely.sum(axis=1, keepdims=True)
+        precision = (likely / evidence) @ self.rotation_precisions  # (S, 3)
+        # d log(exp(ω) R) / dω is the inverse left Jacobian of SO(3).
         inverse = inverse_left_jacobian(vectors)
-        prior = inverse.transpose(0, 2, 1) @ self.rotation_precision
-        angle = (vectors @ self.rotation_precision * vectors).sum(axis=-1)
-        weight = (model.rotation_dof + 3) / (model.rotation_dof + angle)
-        information[:, :3, :3] += weight[:, None, None] * (prior @ inverse)
-        gradient[:, :3] -= weight[:, None] * (prior @ vectors[..., None])[..., 0]
+        prior = inverse.transpose(0, 2, 1) * precision[:, None, :]
+        information[:, :3, :3] += prior @ inverse
+        gradient[:, :3] -= (prior @ vectors[..., None])[..., 0]
         away = shifts - self.middle
         information[:, 3:, 3:] += self.translation_precision
         gradient[:, 3:] -= away @ self.translation_precision
         cost = (
             0.5 * (model.point_dof + 3) * np.log1p(distances / model.point_dof).sum(axis=-1)
-            + 0.5 * (model.rotation_dof + 3) * np.log1p(angle / model.rotation_dof)
+            - (highest + np.log(evidence))[:, 0]
             + 0.5 * (away @ self.translation_precision * away).sum(axis=-1)
         )
         if self.term is not None:

@@ -34,7 +34,7 @@ METHODS = (BEST, WEIGHTED, SVD)
 OBSERVER_MM = 2.0
 """How well a person places a landmark, standard deviation along each axis."""
 GLAND_CENTRE = "Gland centre"
-CENTRE_MM = 2.0
+CENTRE_MM = 1.0
 """What the covariance of a predicted gland's centroid misses, standard deviation along each axis of each image."""
 MINIMUM_MM = 0.5
 """No detector knows a landmark better than this, along each axis: covariances stay invertible."""

@@ -56,10 +56,12 @@ def test_it_ends_where_a_general_optimiser_does(seed):
         turned = rotation_of_covariances @ ca @ rotation_of_covariances.T
         total = cb + turned + model.deformation_mm**2 * np.eye(3)
         m = np.einsum("ni,nij,nj->n", left, np.linalg.inv(total), left)
-        angle = np.sum((np.degrees(x[:3]) / model.rotation_degrees) ** 2)
+        shares = np.array([1 - model.wide_share, model.wide_share])
+        scales = np.radians([model.rotation_degrees, (model.wide_degrees,) * 3])
+        density = shares @ (np.exp(-0.5 * np.sum((x[:3] / scales) ** 2, axis=1)) / scales.prod(axis=1))
         return (
             (model.point_dof + 3) / 2 * np.log1p(m / model.point_dof).sum()
-            + (model.rotation_dof + 3) / 2 * np.log1p(angle / model.rotation_dof)
+            - np.log(density)
             + np.sum(x[3:] ** 2) / model.translation_mm**2 / 2
         )
 
@@ -146,7 +148,7 @@ def test_glands_make_a_pair_and_empty_ones_make_none():
 def test_the_expected_error_is_the_error_that_is_made():
     """Noise and motions drawn as the model says: mean squares of expected and of true errors agree."""
     mr = samples.prostate_points()
-    model = Model(deformation_mm=0.001, point_dof=200, rotation_degrees=(15.0, 15.0, 15.0), rotation_dof=200)
+    model = Model(deformation_mm=0.001, point_dof=200, rotation_degrees=(15.0, 15.0, 15.0), wide_share=0.0)
     places = np.array([[0, 0, 0], [20, 5, 10], [0, -10, -15.0]])
     for method in ("best", "svd"):
         made, expected = [], []
