@@ -18,9 +18,11 @@ from LandmarkFusionLogic.datasets.mrus27 import case_folders, is_development, tr
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.evaluation.statistics import bootstrap_interval, mean_sd_text, paired_interval, wilcoxon
 from LandmarkFusionLogic.imageio import read_volume
+from LandmarkFusionLogic.landmarks.bundle import load_bundle as load_landmarks
 from LandmarkFusionLogic.landmarks.comparison.bundle import load_bundle, predict
 from LandmarkFusionLogic.landmarks.comparison.methods import METHODS
-from LandmarkFusionLogic.landmarks.detection import detect_landmarks
+from LandmarkFusionLogic.landmarks.detection import detect_with_bundle
+from LandmarkFusionLogic.landmarks.device import choose_device
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, LANDMARK_NAMES, FloatArray
 from LandmarkFusionLogic.simulation.case import simulate_image
 from LandmarkFusionLogic.simulation.seeds import TEST
@@ -160,15 +162,19 @@ def _measure(
     for row in listed:
         folder = assets.path("models", *row.folder)
         if row.complete:
-            points = {
-                point.name: point.position for point in detect_landmarks(volume, modality, device, folder).landmarks
-            }
+            # Without the second network, which only warns.
+            detection = detect_with_bundle(volume, load_landmarks(folder), choose_device(device), _silent)
+            points = {point.name: point.position for point in detection.landmarks}
             found[row.key] = np.stack([points[name] for name in LANDMARK_NAMES])
         else:
             found[row.key] = predict(volume, load_bundle(folder))
     return Measured(
         case, modality, np.stack([true.get(name, unknown) for name in LANDMARK_NAMES]), volume.centre, found
     )
+
+
+def _silent(fraction: float, text: str) -> None:
+    """One case of many: no report of its own."""
 
 
 def radial_errors(measured: Sequence[Measured], modality: str) -> dict[str, FloatArray]:

@@ -150,12 +150,8 @@ def export(run: Path, name: str, folder: Path) -> dict[str, Any]:
 
     Weights are stored in float16. Returns the metadata written. Raises InputError where there is no such training.
     """
-    try:
-        state = torch.load(checkpoint_of(run, name), map_location="cpu", weights_only=True)
-        best = state["best"]
-        half = {key: value.half() for key, value in best["network"].items()}
-    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
-        raise InputError(f"“{run.name}” holds no training of {name}; give the folder that training used.") from error
+    state = _state(run, name)
+    half = {key: value.half() for key, value in state["best"]["network"].items()}
     if not half:
         raise InputError(f"The training of {name} has not come to its first check; let it go on.")
     weights = io.BytesIO()
@@ -169,17 +165,24 @@ def export(run: Path, name: str, folder: Path) -> dict[str, Any]:
     return metadata
 
 
+def _state(run: Path, name: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(checkpoint_of(run, name), map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"“{run.name}” holds no training of {name}; give the folder that training used.") from error
+    return state
+
+
 def export_all(run: Path, models: Path) -> None:
     """`export` of each of the ten to a folder of its name in ``models``.
 
     Raises InputError where one is missing or they have not had equally many steps.
     """
-    steps = set()
-    for modality, key in ALL:
-        name = f"{modality}-{key}"
-        steps.add(export(run, name, models / name)["training"]["steps"])
-    if len(steps) > 1:
+    names = [f"{modality}-{key}" for modality, key in ALL]
+    if len({_state(run, name)["steps"] for name in names}) > 1:
         raise InputError(f"The networks in “{run.name}” have had different budgets; let the training come to its end.")
+    for name in names:
+        export(run, name, models / name)
 
 
 def _metadata(name: str, state: dict[str, Any], checksum: str) -> dict[str, Any]:
