@@ -144,6 +144,8 @@ def write(fusion: Fusion, folder: Path, seconds: float, progress: Callable[[floa
             us_flips=fusion.us_flips,
             us_confirmed=fusion.us_confirmed,
             detections={name: _noted(side) for name, side in (("mr", fusion.mr), ("us", fusion.us)) if side.model},
+            glands_found={name: side.gland for name, side in (("mr", fusion.mr), ("us", fusion.us)) if side.gland},
+            method=fusion.fit.method,
         )
         files.append(SCENE)
     from LandmarkFusionLogic.overlay import draw_overlay

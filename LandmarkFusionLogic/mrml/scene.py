@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.mrml import landmarks, transforms, views, volumes
+from LandmarkFusionLogic.gland import Gland
+from LandmarkFusionLogic.mrml import glands, landmarks, transforms, views, volumes
 from LandmarkFusionLogic.points import Landmark
 from LandmarkFusionLogic.volume import FloatArray, Volume
 
@@ -33,13 +34,16 @@ def write_scene(
     us_flips: Iterable[str] = (),
     us_confirmed: bool = False,
     detections: Mapping[str, Mapping[str, Any]] | None = None,
+    glands_found: Mapping[str, Gland] | None = None,
+    method: str = "best",
 ) -> None:
     """Write an ``.mrb`` that Slicer opens as a ready scene: MR laid over US, both landmark lists, the panel set.
 
     Landmarks are RAS mm of their own image; ``mr_to_us`` (4, 4) maps RAS mm points of the MR to points of the US. The
     US is given as it lies, flips included; ``us_flips`` and ``us_confirmed`` are remembered with it.
     ``detections`` maps "mr" and "us", where a network found the landmarks, to what `landmarks.remember_detection`
-    takes: model, device, seconds, warnings and whatever else is known.
+    takes: model, device, seconds, warnings and whatever else is known. ``glands_found`` maps them to the glands, whose
+    centroids take part in the fit; ``method`` is that of `fit_landmarks`, so that the panel fits in the same way.
     Raises InputError where the file cannot be written.
     """
     with tempfile.TemporaryDirectory() as cache:
@@ -49,6 +53,11 @@ def write_scene(
         for modality, noted in (detections or {}).items():
             volume = world.scene.GetFirstNodeByName(modality.upper())
             landmarks.remember_detection(landmarks.find(volume, modality), **noted)
+        for modality, gland in (glands_found or {}).items():
+            if not gland.empty:
+                said = glands.Prediction(gland.centroid, gland.centroid_covariance, gland.millilitres)
+                glands.write(world.scene.GetFirstNodeByName(modality.upper()), modality, gland.mask(), said)
+        world.scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode").SetParameter("fit", method.upper())
         volumes.remember_orientation(us_node, list(us_flips), us_confirmed)
         if not world.scene.WriteToMRB(str(path)):
             raise InputError(f"The scene cannot be written to “{Path(path).name}”; choose another folder.")
@@ -85,6 +94,7 @@ class OwnScene:
             ("Volumes", slicer.vtkSlicerVolumesLogic),
             ("Markups", slicer.vtkSlicerMarkupsLogic),
             ("Transforms", slicer.vtkSlicerTransformLogic),
+            ("Segmentations", slicer.vtkSlicerSegmentationsModuleLogic),
         ):
             logic = kind()
             logic.SetMRMLApplicationLogic(application)

@@ -258,6 +258,7 @@ def test_export(panel, shift, tmp_path):
         "mr-landmarks.mrk.json",
         "mr-to-us.h5",
         "report.json",
+        "us-flipped.nrrd",
         "us-landmarks.mrk.json",
     ]
     assert np.allclose(transformfile.read_transform(folder / "mr-to-us.h5"), panel.matrix())

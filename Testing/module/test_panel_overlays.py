@@ -282,3 +282,37 @@ def test_masks_of_the_user_are_taken_in_the_volumes_frame(aligned, shift):
         several.GetSegmentation().AddEmptySegment(name, name)
     with pytest.raises(InputError, match="several segments"):
         glands.mask_for(several, panel.parameters.us)
+
+
+@pytest.mark.parametrize("method", ["best", "svd"])
+def test_a_scene_written_elsewhere_is_fitted_alike_in_the_panel(panel, shift, tmp_path, method):
+    from LandmarkFusionLogic.fusion import Side, fuse_sides
+    from LandmarkFusionLogic.gland import Gland
+    from LandmarkFusionLogic.mrml.scene import write_scene
+
+    sides = []
+    for modality, move in (("mr", np.eye(4)), ("us", shift)):
+        points = [
+            Landmark(point.name, apply(move, point.position), np.diag([9.0, 4.0, 9.0]), "detected")
+            for point in samples.prostate_points()
+        ]
+        mask = ball(move[:3, 3] + [0.0, 5.0 * (modality == "us"), 0.0])
+        gland = Gland(Volume(mask.array.astype(np.float32), mask.ijk_to_ras))
+        sides.append(Side(samples.volume(seed=len(sides)), points, "net", "CPU", gland=gland, kind="research"))
+    fusion = fuse_sides(*sides, method=method)
+    path = tmp_path / "scene.mrb"
+    write_scene(
+        path,
+        sides[0].volume,
+        sides[1].volume,
+        sides[0].landmarks,
+        sides[1].landmarks,
+        fusion.fit.mr_to_us,
+        glands_found={"mr": sides[0].gland, "us": sides[1].gland},
+        method=method,
+    )
+    slicer.util.loadScene(str(path))
+    host.process_events()
+    assert panel.controller.live.fit.method == method
+    assert np.allclose(panel.matrix(), fusion.fit.mr_to_us, atol=1e-6)
+    assert glands.find(panel.parameters.us, "us").GetDisplayNode().GetVisibility()
