@@ -68,7 +68,7 @@ def fit_calibration(samples: Sequence[Sample]) -> Calibration:
     have heavier tails than that: in the end all are widened by one factor, so that 95 % of the plain samples' points
     lie inside of their 95 % ellipsoids.
     """
-    checks = [name for name in CHECKS if all(name in sample.evidence.checks for sample in samples)]
+    checks = [name for name in CHECKS if any(name in sample.evidence.checks for sample in samples)]
     rows = [_fit_one(samples, landmark, checks) for landmark in range(len(samples[0].errors))]
     table = np.exp(np.stack(rows))
     plain = [sample for sample in samples if sample.plain] or list(samples)
@@ -97,7 +97,8 @@ def _fit_one(samples: Sequence[Sample], landmark: int, checks: Sequence[str]) ->
     known = [sample for sample in samples if np.isfinite(sample.errors[landmark]).all()]
     within = np.stack([s.evidence.heat[landmark] + s.evidence.poses[landmark] for s in known])
     errors = np.stack([s.errors[landmark] for s in known])
-    squares = np.stack([[s.evidence.checks[name][landmark] ** 2 for name in checks] for s in known])
+    # A check that could not be made adds no doubt, as in detection.
+    squares = np.stack([[_check(s, name, landmark) ** 2 for name in checks] for s in known])
 
     # In the axes of each covariance the likelihood needs no matrix any more.
     values, vectors = np.linalg.eigh(within)
@@ -113,6 +114,11 @@ def _fit_one(samples: Sequence[Sample], landmark: int, checks: Sequence[str]) ->
     start = np.array([0.0, 0.0, *(-2.0 for _ in checks)])
     best = minimize(cost, start, method="L-BFGS-B", bounds=[(-4.0, 3.0), (-2.0, 3.0), *((-6.0, 1.0) for _ in checks)])
     return np.asarray(best.x, dtype=np.float64)
+
+
+def _check(sample: Sample, name: str, landmark: int) -> float:
+    values = sample.evidence.checks.get(name)
+    return 0.0 if values is None else float(values[landmark])
 
 
 def _calibration(table: FloatArray, checks: Sequence[str], gland_mm: float) -> Calibration:

@@ -162,7 +162,7 @@ def _conclude(
     warnings: list[str],
     device: str,
 ) -> Detection:
-    from LandmarkFusionLogic.landmarks.looking import between, heat, median_positions
+    from LandmarkFusionLogic.landmarks.looking import median_positions
 
     name = NAMES.get(bundle.modality, bundle.modality)
     positions = found.positions()
@@ -172,7 +172,8 @@ def _conclude(
         checks["stages"] = 2 * np.linalg.norm(positions - median_positions(found.coarse), axis=1)
     if other is not None:
         checks["networks"] = np.linalg.norm(positions - other, axis=1)
-    evidence = Evidence(heat(found.views), between(found.views), checks)
+    within, across = found.spreads()
+    evidence = Evidence(within, across, checks)
     spreads = covariances(evidence, bundle.calibration)
     landmarks = tuple(
         Landmark(name, position, covariance, DETECTED)

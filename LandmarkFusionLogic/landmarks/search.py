@@ -14,6 +14,8 @@ from LandmarkFusionLogic.landmarks.bundle import Bundle
 from LandmarkFusionLogic.landmarks.looking import (
     Looker,
     View,
+    between,
+    heat,
     mean_gland,
     median_positions,
     self_consistency,
@@ -47,6 +49,12 @@ class Search:
         """
         last = median_positions(self.views)
         return (last + median_positions(self.coarse)) / 2 if self.coarse else last
+
+    def spreads(self) -> tuple[FloatArray, FloatArray]:
+        """(L, 3, 3) mm² twice: within the heatmaps and between the poses; of two stages the mean."""
+        stages = [views for views in (self.views, self.coarse) if views]
+        within, across = [heat(views) for views in stages], [between(views) for views in stages]
+        return np.asarray(np.mean(within, axis=0)), np.asarray(np.mean(across, axis=0))
 
     def gland(self) -> Volume:
         """The gland's probability, aligned with the patient."""
