@@ -22,9 +22,9 @@ MAX_ITERATIONS = 30
 class Model:
     """What is known before any point is seen.
 
-    ``rotation_degrees`` (3,): standard deviations of the rotation vector between the scans about R, A and S, where they
-    start nearly parallel; a ``wide_share`` of scans start anyhow, with ``wide_degrees`` about each axis, so that the
-    prior lets go of what is clearly turned.
+    ``rotation_degrees`` (3,): standard deviations of the rotation vector between the scans about R, A and S where
+    they start nearly parallel; a ``wide_share`` of scans start anyhow, with ``wide_degrees`` about each axis, so that
+    the prior lets go of what is clearly turned.
     ``deformation_mm``: standard deviation, along each axis, of what no rigid motion explains at a point: the gland's
     deformation between the scans, and the landmarks' definitions. ``point_dof``: degrees of freedom of the Student
     distribution of what is left at a pair, so that a landmark that was grossly misplaced counts little.
