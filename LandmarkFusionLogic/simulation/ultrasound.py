@@ -42,7 +42,8 @@ ECHO_DB = {
 @dataclass(frozen=True)
 class Acquisition:
     """``probe``, how it presses, and how the volume is stored: ``aligned`` with the probe's beams or with the patient,
-    bordered by ``border`` mm around the fan, at most ``largest`` mm per side, blurred by ``blur_mm``.
+    bordered by ``border`` mm around the fan, at most ``largest`` mm per side, blurred by ``blur_mm`` together with a
+    ``black_border`` around it.
     """
 
     probe: Probe
@@ -55,6 +56,7 @@ class Acquisition:
     border: float
     largest: tuple[float, float, float]
     blur_mm: float
+    black_border: bool = True
 
 
 def sample_acquisition(draw: Draw) -> Acquisition:
@@ -158,7 +160,8 @@ def render(
     grey = condition.grey(grey)
     floor = draw.uniform(0, 0.04)
     image = torch.where(seen, floor + (1 - floor) * grey, torch.zeros_like(grey))
-    return publish(image, grid.spacing[::-1], acquisition.blur_mm, 0.5 * acquisition.blur_mm) * 255, distance <= 0
+    margin = 0.5 * acquisition.blur_mm if acquisition.black_border else 0.0
+    return publish(image, grid.spacing[::-1], acquisition.blur_mm, margin) * 255, distance <= 0
 
 
 def _tissues(

@@ -56,7 +56,7 @@ class Published(Condition):
             centre=np.zeros(3),
             radius=draw.uniform(8, 13),
             lift=draw.normal(0, 0.04),
-            angle=draw.uniform(0.75, 1.15),
+            angle=draw.uniform(0.7, 1.05),
             depth=draw.uniform(55, 80),
             sweep=draw.uniform(36, 48),
         )
@@ -66,6 +66,7 @@ class Published(Condition):
             gap=draw.uniform(3, 9),
             border=0.0,
             blur_mm=draw.uniform(2.5, 4.0),
+            black_border=False,
         )
 
     def stored_with_probe(self, aligned: bool) -> bool:
@@ -85,17 +86,19 @@ class Published(Condition):
         return replace(cut, centre=centre + keep_inside(landmarks, cut, 2.0))
 
     def echo(self, echo: Tensor, beams: Beams, anatomy: Anatomy, placement: Placement) -> Tensor:
-        """A near field that outshines the back of the gland, a compensated far field, darkness towards the sides."""
+        """Little contrast between tissues; a near field that outshines the back of the gland, dark sides."""
         draw = self.draw("gain")
-        reach = (beams.depth - draw.uniform(2, 8)).clamp_min(0) / draw.uniform(9, 17)
+        middle = echo.median()
+        echo = middle + draw.uniform(0.3, 0.75) * (echo - middle)
+        reach = (beams.depth - draw.uniform(2, 8)).clamp_min(0) / draw.uniform(11, 20)
         aside = (beams.angle / beams.probe.angle).square()
-        near = draw.uniform(6, 16) * (-reach.square()).exp()
-        far = draw.uniform(0.1, 0.6) * (beams.depth - 22).clamp(0, 35)
+        near = draw.uniform(7, 18) * (-reach.square()).exp()
+        far = draw.uniform(0.05, 0.45) * (beams.depth - 22).clamp(0, 35)
         return echo + near + far - draw.uniform(3, 11) * aside
 
     def grey(self, grey: Tensor) -> Tensor:
         """Darker middle tones."""
-        return grey.pow(self.draw("display").uniform(1.0, 1.8))
+        return grey.pow(self.draw("display").uniform(1.1, 2.2))
 
 
 class Calcified(Condition):
