@@ -188,7 +188,7 @@ def _add_simulate(commands: Any, common: argparse.ArgumentParser) -> None:
         "--condition",
         metavar="NAME",
         help="show what clinics meet: turp, median-lobe, catheter, endorectal-coil, hip-metal, thick-slices, sharp, "
-        "blurred, calcification or partial-view",
+        "blurred, published, calcification or partial-view",
     )
     command.add_argument("--out", required=True, metavar="DIR", help="folder for the case; made if it is missing")
     command.set_defaults(run=_simulate)
@@ -459,9 +459,7 @@ def _evaluate_rigid(options: argparse.Namespace) -> None:
         return
     folds = rigid.fold_folder() if networks == Networks() else None
     with _progress() as report:
-        cases = rigid.evaluate_real_pairs(
-            Path(options.data), networks, options.device, options.workers, report, folds
-        )
+        cases = rigid.evaluate_real_pairs(Path(options.data), networks, options.device, options.workers, report, folds)
     if folds is not None:
         title = f"{len(cases)} real pairs, each seen by networks that were not trained on its fold (cross-validation)"
         print(describe_rigid(cases, title, simulated=False))

@@ -6,6 +6,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.jobs import SimulateRequest, simulate
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, LANDMARK_NAMES, POSTERIOR_MEDIAN
 from LandmarkFusionLogic.simulation.anatomy import sample_anatomy
 from LandmarkFusionLogic.simulation.case import simulate_case, simulate_image
@@ -264,6 +265,12 @@ def test_an_unknown_condition_is_told():
         simulate_image(0, "mr", 3.0, condition="flu")
     with pytest.raises(InputError, match="no condition"):
         title("flu")
+
+
+def test_a_case_under_an_unknown_condition_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="no condition"):
+        simulate(SimulateRequest(0, str(tmp_path / "case"), "flu"), lambda *_: None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_conditions_for_training_are_drawn_by_share_and_modality():
