@@ -22,7 +22,7 @@ import torch
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.augmentation import CROP
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT
+from LandmarkFusionLogic.landmarks.training import BEST, CHECKPOINT
 from LandmarkFusionLogic.landmarks.trainingdata import CROP_GRID, GRIDS
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 
@@ -49,17 +49,19 @@ LICENCES = {
 }
 
 
-def export_run(run: Path, model: Path, version: str, history: str = "", half: bool = False) -> dict[str, Any]:
+def export_run(
+    run: Path, model: Path, version: str, history: str = "", half: bool = False, checkpoint: str = CHECKPOINT
+) -> dict[str, Any]:
     """Write the averaged weights of ``run`` into the folder ``model``; returns the metadata written.
 
     ``history`` says in a sentence what the checkpoint cannot know, such as a change of the simulator during the run;
-    ``half`` stores the weights in float16, at half of the size.
+    ``half`` stores the weights in float16, at half of the size; ``checkpoint`` is the file in ``run``, the last one by
+    default.
 
     Raises InputError when the run has no whole checkpoint.
     """
-    checkpoint = run / CHECKPOINT
     try:
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        state = torch.load(run / checkpoint, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError) as error:
         raise InputError(
             f"“{run}” holds no finished training; give the folder that training was told to use."
@@ -129,10 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--version", default="0.1.0")
+    parser.add_argument("--best", action="store_true", help="the smallest validation error instead of the last step")
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
     parser.add_argument("--history", default="", help="a sentence on how the run came about")
     options = parser.parse_args(arguments)
-    metadata = export_run(options.run, options.model, options.version, options.history, options.half)
+    checkpoint = BEST if options.best else CHECKPOINT
+    metadata = export_run(options.run, options.model, options.version, options.history, options.half, checkpoint)
     print(f"{options.model}: {metadata['training']['steps']} steps, sha256 {metadata['sha256'][:12]}…")
     return 0
 

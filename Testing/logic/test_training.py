@@ -28,7 +28,7 @@ from LandmarkFusionLogic.landmarks.losses import (
 )
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, evaluate, train
+from LandmarkFusionLogic.landmarks.training import BEST, CHECKPOINT, Trainer, evaluate, train
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
 from LandmarkFusionLogic.landmarks.trainingdata import (
     GRIDS,
@@ -282,6 +282,11 @@ class TestTrainer:
         record = json.loads((run / "scores.jsonl").read_text().splitlines()[-1])
         assert record["steps"] == trainer.steps
         assert record["simulated"]["mre"] > 0
+        best = torch.load(run / BEST, weights_only=True)
+        errors = [json.loads(line)["simulated"]["mre"] for line in (run / "scores.jsonl").read_text().splitlines()]
+        assert best["validation_mre"] == min(errors)
+        ready = load_bundle(run / "mr-landmarks")
+        assert ready.metadata["training"]["steps"] == best["steps"]
         metadata = export_run(run, model, "9.9.9", "Begun twice.")
         assert metadata["training"]["history"] == "Begun twice."
         assert metadata["training"]["cases"] == trainer.steps * TINY.batch
