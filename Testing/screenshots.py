@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import host
 import numpy as np
@@ -26,8 +27,6 @@ def main() -> None:
     _, widget = host.load_module(ROOT / "LandmarkFusion/LandmarkFusion.py")
     import slicer
 
-    from LandmarkFusionLogic.mrml import landmarks
-
     ui, controller = widget.ui, widget.controller
     slicer.util.loadVolume(str(options.case / "mr.nrrd"), {"name": "MR"})
     slicer.util.loadVolume(str(options.case / "us.nrrd"), {"name": "US"})
@@ -36,14 +35,28 @@ def main() -> None:
     host.screenshot(widget, options.out / "1-choose.png")
 
     ui.detectButton.click()
-    host.process_events(until=lambda: not controller.detection.isBusy(), timeout=120)
+    host.process_events(until=lambda: not controller.isBusy(), timeout=600)
     host.process_events(0.5)
     host.screenshot(widget, options.out / "2-aligned.png")
 
     ui.confirmButton.click()
+    drag(controller, "Posterior median")
+    host.screenshot(widget, options.out / "3-corrected.png")
+
+    carry_over_a_target(ui, controller)
+    host.screenshot(widget, options.out / "4-targets.png")
+    host.stop()
+
+
+def drag(controller: Any, name: str) -> None:
+    """Drag a landmark of the ultrasound in the sagittal view, as a user would."""
+    import slicer
+
+    from LandmarkFusionLogic.mrml import landmarks
+
     controller.landmarkList("mr").GetDisplayNode().SetVisibility(False)  # One list at a time under the mouse.
     node = controller.landmarkList("us")
-    row = next(row for row in landmarks.rows(node) if row.name == "Posterior median")
+    row = next(row for row in landmarks.rows(node) if row.name == name)
     position = np.asarray(landmarks.world_position(node, row.point_id))
     host.mouse.show_slice("Yellow", position)
     plane = slicer.app.layoutManager().sliceWidget("Yellow").mrmlSliceNode().GetSliceToRAS()
@@ -51,8 +64,27 @@ def main() -> None:
     host.mouse.drag("Yellow", position, position + in_plane)
     controller.landmarkList("mr").GetDisplayNode().SetVisibility(True)
     host.process_events(0.5)
-    host.screenshot(widget, options.out / "3-corrected.png")
-    host.stop()
+
+
+def carry_over_a_target(ui: Any, controller: Any) -> None:
+    """Mark two lesions in the MR, choose them as targets, show the expected error."""
+    import slicer
+
+    from LandmarkFusionLogic.mrml import landmarks, views
+
+    lesions = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Lesions")
+    lesions.CreateDefaultDisplayNodes()
+    middle = np.mean([mark.position for mark in landmarks.read(controller.landmarkList("mr"))], axis=0)
+    for number, offset in enumerate(([-10.0, 0.0, 4.0], [9.0, 4.0, -6.0]), start=1):
+        lesions.AddControlPoint(*(middle + offset), f"Lesion {number}")
+    ui.targetsSelector.setCurrentNode(lesions)
+    ui.targetsButton.collapsed = False
+    ui.landmarksButton.collapsed = True
+    ui.regionsCheckBox.click()
+    ui.errorMapCheckBox.click()
+    host.process_events(0.5)
+    views.centre(slicer.mrmlScene, controller.targets.carried[0].centre)
+    host.process_events(0.5)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ class Controller(VTKObservationMixin):
             self.hints.start()
             self.refresh()
         else:
-            self.detection.cancel()
+            if not self.learning.isBusy():  # What has been handed over does not depend on the scene.
+                self.detection.cancel()
             self.tell()
 
     def chooseByName(self) -> None:

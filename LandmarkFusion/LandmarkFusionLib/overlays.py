@@ -19,7 +19,7 @@ class Overlays:
     def __init__(self, controller: "Controller"):
         self._controller = controller
         self._map = ErrorMap()
-        self._shown: dict[str, bool] = {}
+        self._shown: dict[Any, bool] = {}
         self._glands: dict[str, tuple[Any, Any, Gland | None]] = {}
 
     def expectedError(self) -> float | None:
@@ -45,6 +45,7 @@ class Overlays:
     def update(self) -> None:
         """Show what is wanted now."""
         controller, p = self._controller, self._controller.parameters
+        self._shown = {node: shown for node, shown in self._shown.items() if node.GetScene() is not None}
         mr, fit = controller.volume("mr"), controller.live.fit
         gland = self.gland("mr")
         wanted = p.showErrorMap
@@ -71,6 +72,6 @@ class Overlays:
         self._glands.clear()
 
     def _show(self, node: Any, shown: bool) -> None:
-        if node is not None and self._shown.get(node.GetID()) != shown:
-            self._shown[node.GetID()] = shown
+        if node is not None and self._shown.get(node) != shown:
+            self._shown[node] = shown
             node.GetDisplayNode().SetVisibility(shown)

@@ -3,7 +3,8 @@
     python Testing/benchmarks/bench_panel.py [--moves 300] [--jobs 3] [--json FILE]
 
 The unchanged module runs on the test host. "Landmark moved" is timed without drawing, from the change of the point to
-the return of that call: by then the fit is made, the transform set, every table and label brought up to date. The
+the return of that call: by then the fit is made, the transform set, every table and label brought up to date, and so
+are the 95 % regions, the colors of the expected error and a target in the ultrasound. The
 event loop is held for as long as one of its turns takes while two 256×256×128 volumes go through the worker process:
 handing over the volumes, progress, taking the result into the scene, drawing of the views included. Turns in which
 nothing happened are not counted: they would only flatter the percentiles.
@@ -55,11 +56,22 @@ def open_panel() -> Any:
 
 
 def moved(widget: Any, moves: int) -> list[float]:
-    """Milliseconds for each of ``moves`` changes of a landmark's position."""
-    from LandmarkFusionLogic.mrml import landmarks
+    """Milliseconds for each of ``moves`` changes of a landmark's position, with all that follows it shown."""
+    import slicer
+
+    from LandmarkFusionLogic.mrml import glands, landmarks
 
     for modality in ("mr", "us"):
         landmarks.write(widget.controller.ensureList(modality), samples.prostate_points(state="detected"))
+    k, j, i = np.indices((40, 40, 40)) - 19.5
+    mask = Volume((i**2 + j**2 + k**2 < 100).astype(np.uint8), samples.affine((2.0,) * 3, origin=(-39.0,) * 3))
+    for modality in ("mr", "us"):
+        said = glands.Prediction(np.zeros(3), 4.0 * np.eye(3), 33.0)
+        glands.write(widget.controller.volume(modality), modality, mask, said)
+    lesions = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Lesions")
+    lesions.AddControlPoint(5.0, 5.0, 5.0, "Lesion 1")
+    widget.controller.parameters.targets = lesions
+    widget.controller.parameters.showErrorMap = True
     us = widget.controller.landmarkList("us")
     start = np.array(us.GetNthControlPointPosition(0))
     steps = np.random.default_rng(1).uniform(-3.0, 3.0, (moves, 3))

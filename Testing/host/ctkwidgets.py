@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtGui, QtWidgets
 
 from host.messageboxes import dialogs
@@ -28,21 +29,39 @@ class ctkCollapsibleButton(StandIn, QtWidgets.QAbstractButton):
         self.setChecked(True)
         self.setContentsMargins(0, self._HEADER, 0, 0)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Preferred)
-        self._hidden: list[QtWidgets.QWidget] = []
+        self._wanted: dict[int, bool] = {}
+        self._forcing = False
         self.toggled.connect(self._toggle)
 
     def _toggle(self, opened: bool) -> None:
-        if opened:
-            shown, self._hidden = self._hidden, []
-            for child in shown:
-                child.show()
-        else:
-            children = self.findChildren(QtWidgets.QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
-            self._hidden = [child for child in children if not child.isHidden()]
-            for child in self._hidden:
-                child.hide()
+        self._apply()
         self.updateGeometry()
         self.contentsCollapsed.emit(not opened)
+
+    def _apply(self) -> None:
+        """Show or hide what is below the header; what the module itself has hidden stays so."""
+        self._forcing = True
+        for child in self.findChildren(QtWidgets.QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            child.setVisible(self.checked and self._wanted.get(shiboken6.getCppPointer(child)[0], True))
+        self._forcing = False
+
+    def childEvent(self, event: QtCore.QChildEvent) -> None:
+        """Hear of it when a child is shown or hidden."""
+        if event.added() and event.child().isWidgetType():
+            event.child().installEventFilter(self)
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """Remember what the module wants of a child; while collapsed none is shown."""
+        kind = event.type()
+        if not self._forcing and kind in (QtCore.QEvent.Type.ShowToParent, QtCore.QEvent.Type.HideToParent):
+            self._wanted[shiboken6.getCppPointer(child)[0]] = kind == QtCore.QEvent.Type.ShowToParent
+            if not self.checked:
+                self._apply()
+        return False
+
+    def showEvent(self, event: QtGui.QShowEvent) -> None:
+        """Children may have come after the button was collapsed."""
+        self._apply()
 
     collapsed = QtCore.Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
     collapsedHeight = option(int, 0)

@@ -51,8 +51,9 @@ def networks(tmp_path_factory):
 @pytest.fixture
 def ready(panel, networks, tmp_path):
     panel.controller.detection.models = dict(networks)
-    panel.controller.learning.steps = 60
+    panel.controller.learning.steps = 30
     panel.ui.casesPath.setCurrentPath(str(tmp_path / "cases"))
+    panel.ui.learningButton.collapsed = False
     return panel
 
 

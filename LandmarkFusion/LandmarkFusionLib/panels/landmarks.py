@@ -58,7 +58,7 @@ class _Image:
         self._modality = modality
         self._table = Table(
             getattr(ui, f"{modality}Table"),
-            [_("Landmark"), _("R, A, S (mm)"), _("Expected error"), _("State"), _("Lock")],
+            [_("Landmark"), _("R, A, S (mm)"), _("Error (mm)"), _("State"), _("Lock")],
         )
         self._buttons = {
             name: getattr(ui, f"{modality}{name}Button") for name in ("Place", "Jump", "Reset", "Lock", "Remove")
@@ -127,6 +127,6 @@ def _texts(row: Row, asked: bool) -> list[str]:
     position = ", ".join(f"{value:.1f}" for value in row.landmark.position)
     unsure = "–"
     if row.landmark.covariance is not None:
-        unsure = _("±{spread:.1f} mm").format(spread=spread(row.landmark.covariance))
+        unsure = _("±{spread:.1f}").format(spread=spread(row.landmark.covariance))
         unsure += " ⚠" if asked else " ✓" if row.checked else ""
     return [row.name, position, unsure, _state(row.landmark.state), lock]
