@@ -244,6 +244,10 @@ def _add_evaluate_confidence(kinds: Any, common: argparse.ArgumentParser) -> Non
         action="store_true",
         help="fit the confidence on as many validation seeds first, and write it into the networks' metadata",
     )
+    command.add_argument(
+        "--data", metavar="DIR", help="folder that holds mrus-27: measure (and fit) the research networks on its folds"
+    )
+    command.add_argument("--folds", metavar="DIR", help="folder of the networks mr-0 … us-2 (default: models/folds)")
     command.add_argument("--modality", choices=("mr", "us"), help="only this one (default: both)")
     command.add_argument(
         "--model",
@@ -505,6 +509,16 @@ def _evaluate_confidence(options: argparse.Namespace) -> None:
 
     models = models_of(options.model)
     modalities = (options.modality,) if options.modality else tuple(sorted(models)) or ("mr", "us")
+    if options.data:
+        from LandmarkFusionLogic.evaluation.foldconfidence import evaluate_fold_confidence
+
+        folds = Path(options.folds) if options.folds else None
+        with _progress() as report:
+            text = evaluate_fold_confidence(
+                Path(options.data), options.device, report, modalities, folds, models, options.fit
+            )
+        print(text)
+        return
     with _progress() as report:
         text = evaluate_confidence(
             options.cases, options.device, report, modalities, models, options.fit, options.workers

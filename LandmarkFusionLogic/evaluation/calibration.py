@@ -61,16 +61,17 @@ def inside(samples: Sequence[Sample], calibration: Calibration) -> npt.NDArray[n
     return np.asarray(distances(samples, calibration) <= INSIDE_95)
 
 
-def fit_calibration(samples: Sequence[Sample]) -> Calibration:
+def fit_calibration(samples: Sequence[Sample], shared: bool = False) -> Calibration:
     """The calibration under which the errors of ``samples``, all of one network, are most probable.
 
-    Scale, floor and the weight of each check are fitted for each landmark by maximum likelihood of a Gaussian. Errors
-    have heavier tails than that: in the end all are widened by one factor, so that 95 % of the plain samples' points
-    lie inside of their 95 % ellipsoids.
+    Scale, floor and the weight of each check are fitted for each landmark by maximum likelihood of a Gaussian, or,
+    with ``shared``, for all landmarks together: where there are few cases. Errors have heavier tails than that: in the
+    end all are widened by one factor, so that 95 % of the plain samples' points lie inside of their 95 % ellipsoids.
     """
     checks = [name for name in CHECKS if any(name in sample.evidence.checks for sample in samples)]
-    rows = [_fit_one(samples, landmark, checks) for landmark in range(len(samples[0].errors))]
-    table = np.exp(np.stack(rows))
+    landmarks = list(range(len(samples[0].errors)))
+    groups = [landmarks] * len(landmarks) if shared else [[landmark] for landmark in landmarks]
+    table = np.exp(np.stack([_fit_one(samples, group, checks) for group in groups]))
     plain = [sample for sample in samples if sample.plain] or list(samples)
     first = _calibration(table, checks, 0.0)
     found = distances(plain, first)
@@ -92,13 +93,13 @@ def fit_discrepancy(samples: Sequence[Sample]) -> float | None:
     return float(np.quantile(right, 1 - FALSE_ALARMS)) if right else None
 
 
-def _fit_one(samples: Sequence[Sample], landmark: int, checks: Sequence[str]) -> FloatArray:
-    """Logarithms of scale, floor and the checks' weights of one landmark."""
-    known = [sample for sample in samples if np.isfinite(sample.errors[landmark]).all()]
-    within = np.stack([s.evidence.heat[landmark] + s.evidence.poses[landmark] for s in known])
-    errors = np.stack([s.errors[landmark] for s in known])
+def _fit_one(samples: Sequence[Sample], landmarks: Sequence[int], checks: Sequence[str]) -> FloatArray:
+    """Logarithms of scale, floor and the checks' weights of ``landmarks``."""
+    known = [(s, one) for s in samples for one in landmarks if np.isfinite(s.errors[one]).all()]
+    within = np.stack([s.evidence.heat[one] + s.evidence.poses[one] for s, one in known])
+    errors = np.stack([s.errors[one] for s, one in known])
     # A check that could not be made adds no doubt, as in detection.
-    squares = np.stack([[_check(s, name, landmark) ** 2 for name in checks] for s in known])
+    squares = np.stack([[_check(s, name, one) ** 2 for name in checks] for s, one in known])
 
     # In the axes of each covariance the likelihood needs no matrix any more.
     values, vectors = np.linalg.eigh(within)

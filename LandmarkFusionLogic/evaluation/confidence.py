@@ -60,7 +60,9 @@ def evaluate_confidence(
         start, width = number / len(modalities), 1 / len(modalities) / (2 if fit else 1)
         if fit:
             seen = collect(VALIDATION[:cases], modality, folder, device, _part(report, start, start + width), workers)
-            store(folder, fit_calibration(seen), fit_discrepancy(seen), cases)
+            where = f"validation seeds {VALIDATION[0]} to {VALIDATION[cases - 1]}"
+            command = f"landmarkfusion evaluate confidence --cases {cases} --fit"
+            store(folder, fit_calibration(seen), fit_discrepancy(seen), where, command)
             start += width
         found = collect(TEST[:cases], modality, folder, device, _part(report, start, start + width), workers)
         texts.append(describe(folder, found))
@@ -89,16 +91,16 @@ def collect(
     return samples
 
 
-def store(folder: Path, calibration: Calibration, discrepancy_mm: float | None, cases: int) -> None:
-    """Write a fitted calibration into the metadata of the network in ``folder``.
+def store(folder: Path, calibration: Calibration, discrepancy_mm: float | None, where: str, command: str) -> None:
+    """Write a calibration, fitted on ``where`` by ``command``, into the metadata of the network in ``folder``.
 
     Raises InputError where it cannot be written.
     """
     metadata = read_metadata(folder)
     metadata["calibration"] = {
         **calibration.to_metadata(),
-        "fitted_on": f"validation seeds {VALIDATION[0]} to {VALIDATION[cases - 1]}",
-        "command": f"landmarkfusion evaluate confidence --cases {cases} --fit",
+        "fitted_on": where,
+        "command": command,
     }
     if discrepancy_mm is not None:
         metadata["discrepancy_mm"] = round(discrepancy_mm, 2)
