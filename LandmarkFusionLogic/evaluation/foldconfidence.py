@@ -81,7 +81,7 @@ def _describe(modality: str, cases: Sequence[ImageCase], samples: dict[str, Samp
     wrong = error > RIGHT_MM
     area = f"{auroc(score, wrong):.3f}" if wrong.any() else "-"
     return (
-        f"{modality.upper()}, {len(cases)} real images (mrus-27), each by network and calibration of the other folds:\n"
+        f"{modality.upper()}, {len(cases)} real images (mrus-27), each by network and calibration of other folds:\n"
         f"{len(error)} points, error {error.mean():.2f} mm, expected {score.mean():.2f} mm, in the 95 % "
         f"ellipsoid {inner.mean():.1%}, AUROC for errors above {RIGHT_MM:.0f} mm {area} ({int(wrong.sum())} such)."
     )
