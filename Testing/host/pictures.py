@@ -22,7 +22,9 @@ def screenshot(
     """
     panel = widget.parent
     panel.layout().activate()
-    panel.resize(panel_width, max(height, panel.sizeHint.height(), panel.minimumSizeHint.height()))
+    # Wrapped texts need the more height the narrower they are, which the size hint does not know.
+    wrapped = panel.layout().totalHeightForWidth(panel_width)
+    panel.resize(panel_width, max(height, panel.sizeHint.height(), panel.minimumSizeHint.height(), wrapped))
     window = slicer.app.mainWindow()
     viewport = window.centralWidget()
     window.resize(views_width, panel.height + window.height - viewport.height)
