@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from LandmarkFusionLib.parameters import FitMethod
 from LandmarkFusionLogic.mrml import landmarks, transforms, volumes
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN, Landmark
 from LandmarkFusionLogic.rigid.fit import apply
@@ -24,6 +25,7 @@ def run() -> None:
     widget.enter()
     parameters = widget.controller.parameters
     parameters.mr, parameters.us = mr, us
+    parameters.fit = FitMethod.SVD  # It knows no prior, and so finds the truth exactly.
     for modality, matrix in (("mr", np.eye(4)), ("us", truth)):
         points = [Landmark(name, apply(matrix, position)) for name, position in MR_POINTS.items()]
         landmarks.write(widget.controller.ensureList(modality), points)
