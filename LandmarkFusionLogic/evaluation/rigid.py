@@ -31,10 +31,9 @@ from LandmarkFusionLogic.rigid.metrics import (
     residual_rotation,
     shift,
     surface_registration_error,
-    symmetric_distance,
     true_motion,
 )
-from LandmarkFusionLogic.rigid.surfaces import surface_of
+from LandmarkFusionLogic.rigid.surfaces import SurfaceDistance, surface_of
 from LandmarkFusionLogic.simulation.seeds import TEST
 
 PAPER_CASES = 263
@@ -143,6 +142,7 @@ def align(pair: DetectedPair) -> RigidCase:
     if pair.mr.gland is not None and pair.us.gland is not None:
         motions[FOUND_SHIFT] = shift(pair.mr.gland.centroid, pair.us.gland.centroid)
     motions |= {method: fit.mr_to_us for method, fit in fits.items()}
+    apart = SurfaceDistance(mr, us)
     alignments = {}
     for method in METHODS:
         if method not in motions:
@@ -154,7 +154,7 @@ def align(pair: DetectedPair) -> RigidCase:
         alignments[method] = Alignment(
             surface_registration_error(mr.points, truth, matrix),
             dice(pair.mr.mask, pair.us.mask, matrix),
-            symmetric_distance(mr, us, matrix),
+            apart.mean(matrix),
             residual_rotation(truth, matrix),
             np.nan if fit is None else fit.rms,
             made,

@@ -31,8 +31,8 @@ class Model:
     ``translation_mm``: scale of the gland's shift about the shift of the pairs' middles.
     """
 
-    rotation_degrees: tuple[float, float, float] = (15.0, 8.0, 8.0)
-    wide_share: float = 0.15
+    rotation_degrees: tuple[float, float, float] = (25.0, 15.0, 15.0)
+    wide_share: float = 0.3
     wide_degrees: float = 45.0
     deformation_mm: float = 2.0
     point_dof: float = 4.0

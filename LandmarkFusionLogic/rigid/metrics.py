@@ -8,7 +8,7 @@ from scipy.ndimage import map_coordinates
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.rigid.fit import FloatArray, apply, invert
-from LandmarkFusionLogic.rigid.surfaces import Surface, closest_points, mean_surface_distance
+from LandmarkFusionLogic.rigid.surfaces import Surface, closest_points
 from LandmarkFusionLogic.volume import Volume
 
 
@@ -70,8 +70,3 @@ def shift(moving: npt.ArrayLike, fixed: npt.ArrayLike) -> FloatArray:
 def true_motion(mr: Surface, us: Surface, start: npt.ArrayLike) -> FloatArray:
     """T_gt (4, 4), MR to US: iterative closest points between the prostate surfaces (Fang 2023), from ``start``."""
     return closest_points(mr, us, start)
-
-
-def symmetric_distance(mr: Surface, us: Surface, mr_to_us: npt.ArrayLike) -> float:
-    """Symmetric mean distance, mm, between the US surface and the MR surface that ``mr_to_us`` (4, 4) has moved."""
-    return mean_surface_distance(mr.moved(mr_to_us), us)

@@ -106,7 +106,7 @@ def test_a_landmark_of_which_the_detector_is_unsure_counts_little():
     unsure = fit_landmarks([*mr, extra], [Landmark(APEX, wrong, 100 * np.eye(3), DETECTED), *us[1:]])
     # A person who has put it there is taken at his word, whatever the detector said before.
     edited = fit_landmarks([*mr, extra], [Landmark(APEX, wrong, 100 * np.eye(3), EDITED), *us[1:]])
-    assert unsure.errors[BLADDER_NECK] < 0.2 * sure.errors[BLADDER_NECK]
+    assert unsure.errors[BLADDER_NECK] < 0.4 * sure.errors[BLADDER_NECK]
     assert edited.errors[APEX] < unsure.errors[APEX] - 1
 
 

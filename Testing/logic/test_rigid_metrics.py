@@ -13,10 +13,9 @@ from LandmarkFusionLogic.rigid.metrics import (
     residual_rotation,
     shift,
     surface_registration_error,
-    symmetric_distance,
     true_motion,
 )
-from LandmarkFusionLogic.rigid.surfaces import surface_of
+from LandmarkFusionLogic.rigid.surfaces import SurfaceDistance, surface_of
 from LandmarkFusionLogic.volume import Volume
 
 vtk = pytest.importorskip("vtkmodules")
@@ -70,7 +69,7 @@ def test_closest_points_recover_a_known_motion_from_the_centroid_shift(degrees):
     np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), atol=1e-10)
     assert residual_rotation(truth, found) < 1.5
     assert surface_registration_error(a.points, truth, found) < 0.5
-    assert symmetric_distance(a, b, found) < 0.3
+    assert SurfaceDistance(a, b).mean(found) < 0.3
     assert dice(mr, us, found) > 0.97
     np.testing.assert_array_equal(found, true_motion(a, b, start))
 
@@ -85,6 +84,23 @@ def test_closest_points_do_not_depend_on_where_the_scanners_origin_lies():
     far[:3, 3] = (2500, -1800, 3100)
     moved = Volume(us.array, far @ us.ijk_to_ras)
     np.testing.assert_allclose(true_motion(surface_of(mr), surface_of(moved), far), far @ near, atol=2e-2)
+
+
+def test_concentric_balls_are_as_far_apart_as_their_radii_wherever_they_lie():
+    def ball(radius, origin):
+        k, j, i = np.meshgrid(*(np.arange(50),) * 3, indexing="ij")
+        inside = np.linalg.norm(np.stack([i, j, k], axis=-1) - 24.5, axis=-1) < radius
+        return surface_of(Volume(inside.astype(np.uint8), samples.affine(origin=origin)))
+
+    small, large = ball(15, (900.0, -400.0, 70.0)), ball(20, (-30.0, 0.0, 10.0))
+    onto = shift((900.0, -400.0, 70.0), (-30.0, 0.0, 10.0))
+    assert SurfaceDistance(small, large).mean(onto) == pytest.approx(5, abs=0.1)
+    aside = shift((0, 0, 0), (12.0, 0, 0)) @ onto
+    assert SurfaceDistance(small, large).mean(aside) > 6
+    turned = onto.copy()
+    turned[:3, :3] = samples.OBLIQUE
+    turned[:3, 3] = apply(onto, small.points.mean(axis=0)) - samples.OBLIQUE @ small.points.mean(axis=0)
+    assert SurfaceDistance(small, large).mean(turned) == pytest.approx(5, abs=0.1)
 
 
 def test_sre_is_the_mean_displacement_between_two_motions():
