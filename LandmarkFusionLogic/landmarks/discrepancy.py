@@ -37,7 +37,7 @@ def second_opinion(
         raise InputError(f"The network “{bundle.name}” does not find the same landmarks; install it again.")
     about = volume.centre if centre is None else centre
     settings = bundle.preprocessing
-    near = cut(thinned(volume), bundle.grid.ijk_to_ras(about), bundle.grid.shape, 4 * settings.lowpass_sigma_mm)
+    near = cut(thinned(volume), bundle.source.ijk_to_ras(about), bundle.source.shape, 4 * settings.lowpass_sigma_mm)
     flip = mirrored(Pose()).matrix(about)
     threads = torch.get_num_threads()
     try:

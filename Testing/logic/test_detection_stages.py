@@ -189,7 +189,7 @@ def test_the_calibration_decides_how_sure_a_landmark_is(finder):
     assert any("unsure about Posterior median in the MR" in text for text in told.warnings)
 
 
-def test_two_networks_that_disagree_are_told(finder, monkeypatch):
+def test_two_networks_that_disagree_are_told(finder):
     """The second opinion is a network of the comparison, as it begins: nowhere near."""
     from LandmarkFusionLogic.landmarks.comparison.bundle import ComparisonBundle
     from LandmarkFusionLogic.landmarks.comparison.methods import method_of, new_network
@@ -197,9 +197,16 @@ def test_two_networks_that_disagree_are_told(finder, monkeypatch):
     torch.manual_seed(0)
     network = new_network("baseline", (24, 24, 24), (4, 8), False).eval()
     second = ComparisonBundle(
-        "untrained", "mr", LANDMARK_NAMES, method_of("baseline"), InputGrid(4.0, (24, 24, 24)),
-        finder.preprocessing, network, {},
-    )  # fmt: skip
+        name="untrained",
+        modality="mr",
+        landmarks=LANDMARK_NAMES,
+        method=method_of("baseline"),
+        grid=InputGrid(4.0, (24, 24, 24)),
+        source=InputGrid(4.0, (24, 24, 24)),
+        preprocessing=finder.preprocessing,
+        network=network,
+        metadata={},
+    )
     volume = _balls((PLACE, 9.0, 1.0))
     strict = dataclasses.replace(finder, metadata={**finder.metadata, "discrepancy_mm": 10.0})
     found = detect_with_bundle(volume, strict, CPU, QUIET, second=second)
