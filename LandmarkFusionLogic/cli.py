@@ -269,6 +269,9 @@ def _add_evaluate_landmarks(kinds: Any, common: argparse.ArgumentParser) -> None
     )
     landmarks.add_argument("--data", metavar="DIR", help="folder that holds mrus-27, for tables on real pairs too")
     landmarks.add_argument("--workers", type=int, default=0, metavar="N", help="processes that share the work")
+    landmarks.add_argument(
+        "--methods-only", action="store_true", help="on simulated pairs, leave the networks that ship out"
+    )
     landmarks.set_defaults(run=_evaluate_landmarks)
     _add_device(landmarks)
 
@@ -444,7 +447,9 @@ def _evaluate_landmarks(options: argparse.Namespace) -> None:
 
     with _progress() as report:
         real = measure_cases(Path(options.data), options.device, report) if options.data else []
-        simulated = measure_simulated(options.cases, options.device, report, options.workers)
+        simulated = measure_simulated(
+            options.cases, options.device, report, options.workers, complete=not options.methods_only
+        )
     print(describe_landmarks(simulated, real))
 
 

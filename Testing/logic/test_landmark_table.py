@@ -149,6 +149,9 @@ def test_the_command_prints_every_row_and_the_work_may_be_shared(capsys):
     assert "Published by Fang 2023" in printed
     one = measure_simulated(2, "cpu", silent)
     two = measure_simulated(2, "cpu", silent, workers=1)
+    fewer = measure_simulated(2, "cpu", silent, complete=False)
+    assert all(set(found.found) == set(METHODS) for found in fewer)
+    np.testing.assert_array_equal(fewer[0].found["direct"], one[0].found["direct"])
     for alone, shared in zip(one, two, strict=True):
         assert (alone.case, alone.modality) == (shared.case, shared.modality)
         for key, found in alone.found.items():
