@@ -110,7 +110,7 @@ def overlay_figure(fusion: Fusion) -> Figure:
     sides = "Left and right of the US: " + ("confirmed." if fusion.us_confirmed else "NOT confirmed.")
     flips = "".join(f" US flipped {FLIP_NAMES[name]}." for name in fusion.us_flips)
     figure.text(0.01, 0.012, f"{NOTICE} {sides}{flips}", color="white", fontsize=10)
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.965, bottom=0.075, wspace=0.03, hspace=0.1)
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.965, bottom=0.085, wspace=0.03, hspace=0.1)
     return figure
 
 
@@ -269,8 +269,8 @@ def _legend(figure: Any, names: list[str]) -> None:
     figure.legend(
         handles=handles,
         loc="lower center",
-        bbox_to_anchor=(0.5, 0.03),
-        ncol=len(handles),
+        bbox_to_anchor=(0.5, 0.025),
+        ncol=(len(handles) + 1) // 2,
         frameon=False,
         labelcolor="white",
         fontsize=10,
