@@ -22,6 +22,7 @@ import torch
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.augmentation import CROP
+from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.training import BEST, CHECKPOINT
 from LandmarkFusionLogic.landmarks.trainingdata import CROP_GRID, GRIDS
 from LandmarkFusionLogic.points import LANDMARK_NAMES
@@ -50,13 +51,20 @@ LICENCES = {
 
 
 def export_run(
-    run: Path, model: Path, version: str, history: str = "", half: bool = False, checkpoint: str = CHECKPOINT
+    run: Path,
+    model: Path,
+    version: str,
+    history: str = "",
+    half: bool = False,
+    checkpoint: str = CHECKPOINT,
+    share: float = 1.0,
 ) -> dict[str, Any]:
     """Write the averaged weights of ``run`` into the folder ``model``; returns the metadata written.
 
     ``history`` says in a sentence what the checkpoint cannot know, such as a change of the simulator during the run;
-    ``half`` stores the weights in float16, at half of the size; ``checkpoint`` is the file in ``run``, the last one by
-    default.
+    ``half`` stores the weights in float16, at half of the size; ``checkpoint`` is the file in ``run``, the last
+    one by default. With a ``share`` below 1 the weights are ``share`` × those of the run and the rest those that it
+    began with, which keeps more of what the network could do before (Wortsman 2022, robust fine-tuning).
 
     Raises InputError when the run has no whole checkpoint.
     """
@@ -67,9 +75,11 @@ def export_run(
             f"“{run}” holds no finished training; give the folder that training was told to use."
         ) from error
     weights = io.BytesIO()
-    averaged = state["averaged"]
+    averaged = state["averaged"] if share == 1.0 else _blended(state, share)
     torch.save({name: value.half() for name, value in averaged.items()} if half else averaged, weights)
     metadata = _metadata(state, model.name, version, hashlib.sha256(weights.getvalue()).hexdigest())
+    if share != 1.0:
+        metadata["training"]["share"] = share
     if history:
         metadata["training"]["history"] = history
     text = json.dumps(metadata, indent=2) + "\n"
@@ -119,6 +129,14 @@ def _metadata(state: dict[str, Any], name: str, version: str, checksum: str) -> 
     }
 
 
+def _blended(state: dict[str, Any], share: float) -> dict[str, Any]:
+    start = state["config"]["start"]
+    if start is None or not 0 < share < 1:
+        raise InputError("Only fine-tuned weights can be blended with those they began with, by a share of 0 to 1.")
+    before = load_bundle(start).network.state_dict()
+    return {name: share * value + (1 - share) * before[name] for name, value in state["averaged"].items()}
+
+
 def _kind(config: dict[str, Any]) -> str:
     if config["cases"] is None:
         return "simulation"
@@ -133,10 +151,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--best", action="store_true", help="the smallest validation error instead of the last step")
     parser.add_argument("--half", action="store_true", help="store the weights in float16")
+    parser.add_argument(
+        "--share", type=float, default=1.0, help="of the run's weights; the rest is what it began with"
+    )
     parser.add_argument("--history", default="", help="a sentence on how the run came about")
     options = parser.parse_args(arguments)
     checkpoint = BEST if options.best else CHECKPOINT
-    metadata = export_run(options.run, options.model, options.version, options.history, options.half, checkpoint)
+    metadata = export_run(
+        options.run, options.model, options.version, options.history, options.half, checkpoint, options.share
+    )
     print(f"{options.model}: {metadata['training']['steps']} steps, sha256 {metadata['sha256'][:12]}…")
     return 0
 

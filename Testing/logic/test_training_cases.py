@@ -13,9 +13,11 @@ from LandmarkFusionLogic.datasets.cases import ImageCase
 from LandmarkFusionLogic.datasets.manifest import StoredImage
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.landmarks.augmentation import CROP, Augmentation, augmented, gland_centre
+from LandmarkFusionLogic.landmarks.bundle import load_bundle
+from LandmarkFusionLogic.landmarks.export import export_run
 from LandmarkFusionLogic.landmarks.losses import mask_loss
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
-from LandmarkFusionLogic.landmarks.training import Trainer, read_config
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, read_config
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig, held_out_cases, training_cases
 from LandmarkFusionLogic.landmarks.trainingdata import make_example
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, Landmark
@@ -192,6 +194,20 @@ class TestFineTuning:
         assert float(ours.max()) > 20 / ours[0, 0].numel(), "weights that have learned give peaks"
         with pytest.raises(InputError, match="cannot be trained on"):
             Trainer(TrainingConfig("us", start=start))
+
+    def test_weights_can_be_blended_with_those_it_began_with(self, tmp_path):
+        start = assets.path("models", "mr-landmarks")
+        trainer = Trainer(TrainingConfig("mr", start=str(start), batch=0, cases=str(a_folder(tmp_path)), average=0.0))
+        trainer.step()
+        trainer.save(tmp_path / CHECKPOINT)
+        export_run(tmp_path, tmp_path / "model", "1.0.0", share=0.25)
+        name = "head.bias"
+        before, after = load_bundle(start).network.state_dict()[name], trainer.averaged.state_dict()[name]
+        blended = load_bundle(tmp_path / "model").network.state_dict()[name]
+        assert not torch.equal(before, after)
+        assert torch.allclose(blended, 0.25 * after + 0.75 * before)
+        with pytest.raises(InputError, match="share of 0 to 1"):
+            export_run(tmp_path, tmp_path / "other", "1.0.0", share=1.5)
 
     def test_a_configuration_is_checked(self, tmp_path):
         path = tmp_path / "config.json"
