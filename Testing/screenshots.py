@@ -75,7 +75,7 @@ def carry_over_a_target(ui: Any, controller: Any) -> None:
     lesions = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "Lesions")
     lesions.CreateDefaultDisplayNodes()
     middle = np.mean([mark.position for mark in landmarks.read(controller.landmarkList("mr"))], axis=0)
-    for number, offset in enumerate(([-10.0, 0.0, 4.0], [9.0, 4.0, -6.0]), start=1):
+    for number, offset in enumerate(([-14.0, -6.0, -9.0], [12.0, 4.0, -6.0]), start=1):
         lesions.AddControlPoint(*(middle + offset), f"Lesion {number}")
     ui.targetsSelector.setCurrentNode(lesions)
     ui.targetsButton.collapsed = False
