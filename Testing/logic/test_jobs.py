@@ -163,6 +163,30 @@ def test_detect_warns_of_the_other_modality(tmp_path, modality, other):
     assert warned[other] >= 2
 
 
+def test_the_gland_is_handed_over_with_what_is_to_be_known(tmp_path):
+    """A simulated ultrasound seen by the network that ships, with a click that is near enough."""
+    from LandmarkFusionLogic.gland import gland_of_mask
+    from LandmarkFusionLogic.simulation.case import simulate_image
+
+    simulated = simulate_image(15, "us", 2.0)
+    np.save(tmp_path / "a.npy", np.asarray(simulated.image.array))
+    source = VolumeSource(str(tmp_path / "a.npy"), simulated.image.ijk_to_ras.tolist())
+    truth = gland_of_mask(simulated.gland)
+    click = (truth.centroid + [4.0, -3.0, 5.0]).tolist()
+    request = DetectRequest(source, "us", "cpu", "us-landmarks", click, out=str(tmp_path))
+    result = from_json(DetectResult, json.loads(json.dumps(to_json(detect(request, lambda *_: None)))))
+    probability = np.load(result.gland.path)
+    assert probability.dtype == np.float32
+    assert 0 <= probability.min() < 0.5 < probability.max() <= 1
+    assert np.linalg.norm(result.gland.centroid - truth.centroid) < 10
+    assert result.gland.millilitres == pytest.approx(truth.millilitres, rel=0.5)
+    assert result.kind == "simulation"
+    assert 0.3 < result.coverage <= 1
+    assert set(result.ask_first) <= {point.name for point in result.landmarks}
+    with pytest.raises(InputError, match="folder for the gland is not there"):
+        detect(replace(request, out=str(tmp_path / "none")), lambda *_: None)
+
+
 def test_an_unknown_modality_is_told():
     with pytest.raises(InputError, match="no modality “ct”"):
         detect(DetectRequest(VolumeSource("a.nrrd"), "ct"), lambda *_: None)
