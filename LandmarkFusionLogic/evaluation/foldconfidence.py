@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from LandmarkFusionLogic import assets
 from LandmarkFusionLogic.datasets import mrus27
@@ -25,6 +26,7 @@ from LandmarkFusionLogic.evaluation.statistics import auroc
 from LandmarkFusionLogic.gland import gland_of_mask
 from LandmarkFusionLogic.landmarks.detection import Detection, detect_landmarks
 from LandmarkFusionLogic.landmarks.networks import network_folder
+from LandmarkFusionLogic.points import FloatArray
 
 FOLDS = (0, 1, 2)
 COMMAND = "landmarkfusion evaluate confidence --fit --data DIR"
@@ -68,14 +70,16 @@ def evaluate_fold_confidence(
 
 
 def _describe(modality: str, cases: Sequence[ImageCase], samples: dict[str, Sample]) -> str:
-    errors, scores, within = [], [], []
+    errors: list[FloatArray] = []
+    scores: list[FloatArray] = []
+    within: list[npt.NDArray[np.bool_]] = []
     for fold in FOLDS:
         part = [samples[case.name] for case in cases if mrus27.fold_of(Path(case.name)) == fold]
         calibration = fit_calibration(_others(cases, samples, fold), shared=True)
         errors.append(radial(part).ravel())
         scores.append(expected(part, calibration).ravel())
         within.append(inside(part, calibration).ravel())
-    error, score, inner = (np.concatenate(values) for values in (errors, scores, within))
+    error, score, inner = np.concatenate(errors), np.concatenate(scores), np.concatenate(within)
     known = np.isfinite(error)
     error, score, inner = error[known], score[known], inner[known]
     wrong = error > RIGHT_MM
