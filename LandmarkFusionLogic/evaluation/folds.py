@@ -51,10 +51,12 @@ def evaluate_folds(
     report: Callable[[float, str], None],
     models: Path | None = None,
     modalities: Sequence[str] = ("mr", "us"),
+    methods: Sequence[str] = METHODS,
 ) -> list[FoldCase]:
     """Detect in every image of ``data``/mrus-27 with the network of the other folds, in the folder ``models``.
 
-    ``models`` holds the folders mr-0 … us-2; by default the ones that ship with the sources.
+    ``models`` holds the folders mr-0 … us-2; by default the ones that ship with the sources. Of the networks' looks
+    only those in ``methods`` are taken.
     Raises InputError where images or networks are missing.
     """
     folder = assets.path("models", "folds") if models is None else models
@@ -74,7 +76,8 @@ def evaluate_folds(
                 (CLICKED_SIMULATION, simulation, click),
                 (CLICKED, fold, click),
             ):
-                _add(result, method, case, detect_landmarks(case.image, modality, "cpu", model, click=place))
+                if method in methods:
+                    _add(result, method, case, detect_landmarks(case.image, modality, "cpu", model, click=place))
             result.errors[MEAN] = _mean_offset(case, cases, {other.name: other.image.centre for other in cases})
             result.errors[CLICK_MEAN] = _mean_offset(case, cases, clicks)
             found.append(result)
@@ -179,6 +182,8 @@ def _comparisons(part: Sequence[FoldCase]) -> list[str]:
         (CLICKED_SIMULATION, CLICK_MEAN),
         (CLICKED, CLICK_MEAN),
     ):
+        if not part or method not in part[0].errors:
+            continue
         (a, names), (b, _) = apex_and_neck(part, method), apex_and_neck(part, other)
         low, high = paired_interval(a, b, groups=names)
         lines.append(f"  {method} - {other}: {np.nanmean(a - b):+.2f} mm ({low:+.2f} to {high:+.2f})")

@@ -32,9 +32,10 @@ def test_no_images_are_told(tmp_path):
 
 
 @pytest.mark.skipif(not DATA, reason="LANDMARKFUSION_DATA does not name the real images")
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_cross_validation_on_real_pairs(capsys):
-    found = evaluate_folds(Path(DATA), quiet)
+    found = evaluate_folds(Path(DATA), quiet, methods=(SIMULATION, FOLD, CLICKED))
     with capsys.disabled():
         print("\n" + describe_folds(found))
     for modality in ("mr", "us"):

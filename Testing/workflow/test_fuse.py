@@ -391,7 +391,7 @@ def test_a_simulated_case_goes_all_the_way(tmp_path):
         found = read_landmarks(tmp_path / "out" / f"{side}-landmarks.mrk.json")
         errors = [np.linalg.norm(a.position - b.position) for a, b in zip(found, truth[side], strict=True)]
         assert max(errors) < 30
-        assert report["models"][side].startswith(f"{side}-landmarks ")
+        assert report["models"][side].startswith(f"{side}-landmarks")
         assert report["devices"][side] == "CPU"
         assert all(point["spread_mm"] > 0 for point in report["landmarks"][side])
     assert not any("swapped" in text for text in result.warnings)
