@@ -172,7 +172,9 @@ def _add_help_for_detection(command: Any, prefix: str, whose: str) -> None:
         help=f"a point in the prostate{whose}, RAS mm: where to look when the landmarks are not found by themselves",
     )
     command.add_argument(
-        f"{prefix}gland", metavar="FILE", help=f"mask of the prostate{whose}: where to look, and for the fit"
+        f"{prefix}gland",
+        metavar="FILE",
+        help=f"mask of the prostate{whose}: where to look, and its centroid in the fit",
     )
 
 
@@ -467,6 +469,9 @@ def _evaluate_rigid(options: argparse.Namespace) -> None:
         print(describe_rigid(cases, title, simulated=True))
         return
     folds = rigid.fold_folder() if networks == Networks() else None
+    if folds is None:
+        # The default may have been trained on these very images.
+        networks = Networks(options.mr_model or "mr-landmarks", options.us_model or "us-landmarks")
     with _progress() as report:
         cases = rigid.evaluate_real_pairs(Path(options.data), networks, options.device, options.workers, report, folds)
     if folds is not None:

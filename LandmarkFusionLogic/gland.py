@@ -16,6 +16,8 @@ MIN_GLAND_ML = 5.0
 """A recognised gland smaller than this is none."""
 OBSERVER_MM = 1.0
 """How well the centroid of a mask is known at best, standard deviation along each axis: two observers differ by it."""
+SURROUNDINGS_MM = 15.0
+"""How much of a mask is kept around the gland: whoever asks what surrounds it looks no farther."""
 LUMP_MM3 = 1000.0
 """Errors at the border of a mask come in lumps of about this volume, which are independent of each other."""
 
@@ -88,9 +90,17 @@ class Gland:
 def gland_of_mask(mask: Volume, what: str = "gland mask") -> Gland:
     """The gland that a mask (0 outside, anything else inside) shows; ``what`` names it in messages.
 
+    Only its surroundings are kept: label maps can be many times larger than the gland.
     Raises InputError for an empty mask.
     """
-    gland = Gland(Volume((np.asarray(mask.array) > 0).astype(np.float32), mask.ijk_to_ras))
-    if gland.empty:
+    inside = np.asarray(mask.array) > 0
+    places = [np.flatnonzero(inside.any(axis=tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    if not len(places[0]):
         raise InputError(f"The {what} is empty; choose another one.")
-    return gland
+    margin = np.ceil(SURROUNDINGS_MM / mask.spacing).astype(int)[::-1]
+    low = [max(0, int(place[0] - more)) for place, more in zip(places, margin, strict=True)]
+    high = [int(place[-1] + more + 1) for place, more in zip(places, margin, strict=True)]
+    near = inside[low[0] : high[0], low[1] : high[1], low[2] : high[2]].astype(np.float32)
+    affine = mask.ijk_to_ras.copy()
+    affine[:3, 3] += affine[:3, :3] @ np.array(low[::-1], dtype=np.float64)
+    return Gland(Volume(near, affine))

@@ -503,7 +503,7 @@ def _side(request: FuseRequest, modality: str, volume: Volume, turn: FloatArray,
             raise InputError(f"The {name} landmarks are given, so nothing is detected; leave its click and model out.")
         given = read_landmarks(markups, f"{name} landmarks")
         # The file lies on the volume as it is stored: a flip takes its points along.
-        moved = [replace(point, position=apply(turn, point.position)) for point in given]
+        moved = [_turned(point, turn) for point in given]
         return Side(volume, moved, warnings=tuple(swapped), gland=mask)
     from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 
@@ -522,6 +522,11 @@ def _side(request: FuseRequest, modality: str, volume: Volume, turn: FloatArray,
         coverage=found.coverage,
         seconds=time.perf_counter() - started,
     )
+
+
+def _turned(point: Landmark, turn: FloatArray) -> Landmark:
+    covariance = None if point.covariance is None else turn[:3, :3] @ point.covariance @ turn[:3, :3].T
+    return replace(point, position=apply(turn, point.position), covariance=covariance)
 
 
 def _targets(files: Sequence[str]) -> list[Target]:

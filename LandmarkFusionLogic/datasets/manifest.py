@@ -7,12 +7,14 @@
          "us": {"image": "case-0001/us.nrrd", "gland": null, "landmarks": "case-0001/us-landmarks.mrk.json"}}]}
 
 Paths are relative to the folder. ``gland`` (a mask, 0 outside) and ``landmarks`` may be null; what is missing is left
-out of the losses. Cases of one ``patient`` are never parted between training and test. Names are of the user's own:
-nothing here comes from a DICOM header.
+out of the losses. Cases of one ``patient`` are never parted between training and test; an image that is kept again
+(known by the ``sha256`` of its voxels, which may be missing) belongs to the patient it was kept for first. Names are
+of the user's own: nothing here comes from a DICOM header.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -62,11 +64,12 @@ def write_case(folder: Path, images: dict[str, StoredImage], patient: str | None
     empty: dict[str, Any] = {"format": FORMAT, "version": VERSION, "cases": []}
     data = _read(folder) if (folder / MANIFEST).exists() else empty
     name = _free_name(folder, {str(case["name"]) for case in data["cases"]})
-    entry: dict[str, Any] = {"name": name, "patient": patient or name}
+    checksums = {modality: _checksum(stored.image) for modality, stored in images.items()}
+    entry: dict[str, Any] = {"name": name, "patient": patient or _same_patient(data["cases"], checksums) or name}
     try:
         (folder / name).mkdir(parents=True)
         for modality, stored in images.items():
-            entry[modality] = _write_image(folder, name, modality, stored)
+            entry[modality] = {**_write_image(folder, name, modality, stored), "sha256": checksums[modality]}
         data["cases"].append(entry)
         partial = folder / f"{MANIFEST}.partial"
         partial.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
@@ -116,7 +119,7 @@ def _image_case(folder: Path, case: dict[str, Any], modality: str) -> ImageCase:
     what = f"{modality.upper()} of training case “{name}”"
     if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
         raise InputError(f"The {what} has no image in {MANIFEST}.")
-    unknown = sorted(set(entry) - {"image", "gland", "landmarks"})
+    unknown = sorted(set(entry) - {"image", "gland", "landmarks", "sha256"})
     if unknown:
         raise InputError(f"The {what} has an unknown entry “{unknown[0]}” in {MANIFEST}.")
     image = read_volume(str(_inside(folder, entry["image"], what)), what)
@@ -132,6 +135,19 @@ def _image_case(folder: Path, case: dict[str, Any], modality: str) -> ImageCase:
     if gland is None and not positions:
         raise InputError(f"The {what} has neither landmarks nor a gland mask.")
     return ImageCase(name, str(case.get("patient") or name), modality, image, gland, positions)
+
+
+def _checksum(image: Volume) -> str:
+    return hashlib.sha256(np.ascontiguousarray(image.array).tobytes()).hexdigest()
+
+
+def _same_patient(cases: Sequence[dict[str, Any]], checksums: dict[str, str]) -> str | None:
+    """The patient of an earlier case with one of these images: a case that is kept again, after a correction."""
+    for case in cases:
+        for modality, checksum in checksums.items():
+            if isinstance(case.get(modality), dict) and case[modality].get("sha256") == checksum:
+                return str(case.get("patient") or case["name"])
+    return None
 
 
 def _inside(folder: Path, relative: str, what: str) -> Path:

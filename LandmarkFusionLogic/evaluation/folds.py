@@ -133,8 +133,9 @@ def _add(result: FoldCase, method: str, case: ImageCase, detection: Detection) -
     result.errors[method] = {
         name: float(np.linalg.norm(positions[name] - true)) for name, true in case.positions.items()
     }
-    if case.gland is not None and detection.gland is not None:
-        result.dice[method] = gland_dice(detection.gland.mask(), case.gland)
+    if case.gland is not None:
+        found = detection.gland
+        result.dice[method] = 0.0 if found is None else gland_dice(found.mask(), case.gland)
     result.flagged[method] = list(detection.ask_first)
 
 

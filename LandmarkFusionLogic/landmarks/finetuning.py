@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,7 +133,7 @@ def fine_tune(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"“{out.name}” is in use already; choose a new folder for the network.")
-    load_bundle(base)
+    _check_unseen(load_bundle(base).metadata, {case.name for case in everything})
     folds = min(folds, len(patients))
     stages = [WHOLE] + ([CROP] if (base / FINE / METADATA).exists() else [])
     clock = _Clock(report, (folds + 1) * len(stages) * steps)
@@ -158,6 +159,17 @@ def fine_tune(
     return replace(outcome, seconds=time.monotonic() - started)
 
 
+def _check_unseen(metadata: Mapping[str, Any], names: set[str]) -> None:
+    """Cross-validation says nothing where the network to begin with has learned from the cases already."""
+    seen = sorted(names & set(metadata.get("training", {}).get("real_cases", [])))
+    if seen:
+        title = metadata.get("title", metadata["name"])
+        raise InputError(
+            f"The network “{title}” has learned from these cases already ({seen[0]}); begin with one that has not, "
+            "such as Simulation only."
+        )
+
+
 def score(cases: Sequence[ImageCase], model: Path) -> Scores:
     """Errors and Dice of the complete detection with the network in folder ``model`` on ``cases``."""
     errors = np.full((len(cases), len(LANDMARK_NAMES)), np.nan)
@@ -168,8 +180,9 @@ def score(cases: Sequence[ImageCase], model: Path) -> Scores:
         for column, name in enumerate(LANDMARK_NAMES):
             if name in case.positions and name in positions:
                 errors[row, column] = np.linalg.norm(positions[name] - case.positions[name])
-        if case.gland is not None and found.gland is not None:
-            dice[row] = gland_dice(found.gland.mask(), case.gland)
+        if case.gland is not None:
+            # A gland that is not found counts as nothing, not as unknown.
+            dice[row] = 0.0 if found.gland is None else gland_dice(found.gland.mask(), case.gland)
     return Scores(errors, dice)
 
 
@@ -247,6 +260,24 @@ def _train(
         trainer.save(target / CHECKPOINT)
         export_run(target, target, bundle.version)
         (target / CHECKPOINT).unlink()
+        _inherit(bundle.metadata, target / METADATA)
+
+
+def _inherit(base: Mapping[str, Any], path: Path) -> None:
+    """The confidence of the network it began with, until its own has been measured, and what that had seen."""
+    metadata = json.loads(path.read_text(encoding="utf-8"))
+    for key in ("calibration", "discrepancy_mm"):
+        if key in base:
+            metadata[key] = base[key]
+    before = base.get("training", {}).get("real_cases", [])
+    metadata["training"]["real_cases"] = [*before, *metadata["training"]["real_cases"]]
+    if base.get("kind") == "research" or base.get("research"):
+        metadata["research"] = True
+        metadata["title"] += ", from research weights"
+        metadata["caution"] += " It began with research weights: research use only."
+        metadata["training"]["data"] += "; begun with research weights (mrus-27, patients of µ-RegPro, research only)"
+        metadata["licence"] += "; begun with research weights: research use only"
+    path.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _joined(parts: Sequence[Scores]) -> Scores:

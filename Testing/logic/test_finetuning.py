@@ -6,15 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from LandmarkFusionLogic import jobs
 from LandmarkFusionLogic.cli import main
+from LandmarkFusionLogic.datasets.cases import ImageCase
 from LandmarkFusionLogic.datasets.manifest import image_cases
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.imageio import write_volume
 from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.export import export_run
-from LandmarkFusionLogic.landmarks.finetuning import Outcome, Scores, fine_tune, gland_dice
+from LandmarkFusionLogic.landmarks.finetuning import Outcome, Scores, fine_tune, gland_dice, score
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid
 from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
@@ -71,6 +73,8 @@ def test_a_better_network_is_kept_and_detects(kept, tmp_path):
     assert (metadata["kind"], metadata["title"]) == ("own", "Own: 4 kept cases")
     assert metadata["evaluation"]["new"]["mre"] == pytest.approx(outcome.new.mre, abs=1e-3)
     assert not list((tmp_path / "own").rglob(CHECKPOINT))
+    with pytest.raises(InputError, match="has learned from these cases already"):
+        fine_tune(kept, "mr", tmp_path / "own", tmp_path / "again", 1)
     case = simulate_image(9, "mr", 4.0)
     write_volume(tmp_path / "new.nrrd", case.image)
     request = jobs.DetectRequest(jobs.VolumeSource(str(tmp_path / "new.nrrd")), "mr", model=str(tmp_path / "own"))
@@ -91,6 +95,36 @@ def test_the_job_and_the_command_say_what_came_of_it(kept, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "4 MR cases, cross-validation in 3 folds by patient" in printed
     assert ("Better: written" in printed) == (tmp_path / "other").exists()
+
+
+def test_what_the_base_had_seen_and_knew_of_itself_is_inherited(kept, tmp_path):
+    base = an_untrained_network(tmp_path / "base")
+    path = base / "configs/metadata.json"
+    calibration = {"scale": [2.0] * 3, "floor_mm": [1.0] * 3}
+    added = {"kind": "research", "calibration": calibration, "discrepancy_mm": 9.0}
+    metadata = json.loads(path.read_text())
+    metadata["training"]["real_cases"] = ["elsewhere"]
+    path.write_text(json.dumps(metadata | added))
+    outcome = fine_tune(kept, "mr", base, tmp_path / "own", 60, 2)
+    assert outcome.better
+    own = json.loads((tmp_path / "own/configs/metadata.json").read_text())
+    assert own["calibration"] == calibration
+    assert own["discrepancy_mm"] == 9.0
+    assert own["training"]["real_cases"] == ["elsewhere", "case-0001", "case-0002", "case-0003", "case-0004"]
+    assert "research" in own["title"]
+    assert "research use only" in own["licence"]
+    assert "research use only" in own["caution"]
+
+
+def test_a_gland_that_is_not_found_counts_as_nothing(tmp_path):
+    case = simulate_image(1, "mr", 4.0)
+    trainer = Trainer(TINY)
+    with torch.no_grad():
+        trainer.averaged.head.bias[3] = -50.0
+    trainer.save(tmp_path / CHECKPOINT)
+    export_run(tmp_path, tmp_path / "blind", "1.0.0")
+    blind = score([ImageCase("a", "a", "mr", case.image, case.gland, {})], tmp_path / "blind")
+    assert blind.mean_dice == 0.0
 
 
 def test_both_sides_are_kept_with_their_masks(tmp_path):

@@ -59,6 +59,14 @@ class TestManifest:
         assert back[0].gland is None
         assert manifest.image_cases(folder, "us") == []
 
+    def test_a_case_that_is_kept_again_is_the_same_patient(self, tmp_path):
+        folder = a_folder(tmp_path, 2)
+        image, _, points = an_image(0)
+        again = [Landmark(name, point + 3.0) for name, point in points.items()]
+        manifest.write_case(folder, {"mr": StoredImage(image, again)})
+        patients = [case.patient for case in manifest.image_cases(folder, "mr")]
+        assert patients == ["case-0001", "case-0002", "case-0001"]
+
     def test_nothing_of_the_patient_is_written(self, tmp_path):
         folder = a_folder(tmp_path, 1)
         text = (folder / "cases.json").read_text() + (folder / "case-0001/mr-landmarks.mrk.json").read_text()
