@@ -111,7 +111,7 @@ def read_targets(path: str | Path) -> list[Target]:
     if name.endswith((".json", ".fcsv")):
         return _read_points(path)
     if name.endswith(".stl"):
-        return [Target(_surface_name(path.name), _read_stl(path), MODEL)]
+        return [Target(surface_name(path.name), _read_stl(path), MODEL)]
     return _read_mask(path)
 
 
@@ -155,7 +155,8 @@ def _read_points(path: Path) -> list[Target]:
     return found
 
 
-def _surface_name(filename: str) -> str:
+def surface_name(filename: str) -> str:
+    """What a surface's file name says of the target, and nothing of the patient."""
     # Prostate-MRI-US-Biopsy-0126-Target1-seriesUID-….STL: what lies in front of the target's name is the patient's.
     match = re.search(r"(?<![A-Za-z])(Target[ _-]?\d+|ROI[ _-]?\d+|Lesion[ _-]?\d+)(?!\d)", filename, re.IGNORECASE)
     return match.group(1) if match else UNNAMED

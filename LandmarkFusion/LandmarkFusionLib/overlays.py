@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+import slicer
+from slicer.util import VTKObservationMixin
+
 from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.mrml import companions, glands, landmarks, regions
 from LandmarkFusionLogic.mrml.errormap import ErrorMap
@@ -10,14 +13,16 @@ if TYPE_CHECKING:
     from LandmarkFusionLib.controller import Controller
 
 
-class Overlays:
+class Overlays(VTKObservationMixin):
     """Brings them in line with what is chosen, found and fitted.
 
     A node is shown or hidden when that changes; what the user does to it elsewhere in between stays.
     """
 
     def __init__(self, controller: "Controller"):
+        VTKObservationMixin.__init__(self)
         self._controller = controller
+        self._followed: list[Any] = []
         self._map = ErrorMap()
         self._shown: dict[Any, bool] = {}
         self._glands: dict[str, tuple[Any, Any, Gland | None]] = {}
@@ -35,7 +40,7 @@ class Overlays:
         node = self.gland(modality)
         if node is None:
             return None
-        stamp = node.GetSegmentation().GetMTime()
+        stamp = glands.stamp(node)
         kept = self._glands.get(modality)
         if kept is None or kept[:2] != (node, stamp):
             kept = node, stamp, glands.known(node)
@@ -46,6 +51,7 @@ class Overlays:
         """Show what is wanted now."""
         controller, p = self._controller, self._controller.parameters
         self._shown = {node: shown for node, shown in self._shown.items() if node.GetScene() is not None}
+        self._follow()
         mr, fit = controller.volume("mr"), controller.live.fit
         gland = self.gland("mr")
         wanted = p.showErrorMap
@@ -67,9 +73,27 @@ class Overlays:
 
     def forget(self) -> None:
         """Let go of the scene."""
+        self.removeObservers()
+        self._followed = []
         self._map.forget()
         self._shown.clear()
         self._glands.clear()
+
+    def _follow(self) -> None:
+        """Hear of every edit of the glands and of segments that are targets: their nodes do not tell of it."""
+        nodes = [*(self.gland(each) for each in landmarks.MODALITIES), self._controller.targetsNode()]
+        found = list({node.GetSegmentation(): None for node in nodes if node is not None and node.IsA(glands.CLASS)})
+        if found == self._followed:
+            return
+        self.removeObservers()
+        self._followed = found
+        kind = slicer.vtkSegmentation
+        for each in found:
+            for event in (kind.SourceRepresentationModified, kind.SegmentRemoved):
+                self.addObserver(each, event, self._onEdit)
+
+    def _onEdit(self, caller: Any, event: Any) -> None:
+        self._controller.refreshSoon()
 
     def _show(self, node: Any, shown: bool) -> None:
         if node is not None and self._shown.get(node) != shown:

@@ -6,7 +6,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.mrml import targets
+from LandmarkFusionLogic.mrml import glands, targets
 from LandmarkFusionLogic.targets import CarriedTarget, Target, carry_over
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Targets(VTKObservationMixin):
         self._node: Any = None
         self._volume: Any = None
         self._read: list[Target] | None = None
-        self._stamp = 0
+        self._stamp: Any = None
         self._busy = False
 
     def update(self) -> None:
@@ -56,7 +56,7 @@ class Targets(VTKObservationMixin):
             self._watch(node, mr)
         if node is not None and mr is not None:
             try:
-                targets.check(node)
+                targets.check(node, mr)
                 targets.place(node, mr.GetParentTransformNode())
                 self._readNode(node, mr)
                 self.problem = ""
@@ -76,12 +76,12 @@ class Targets(VTKObservationMixin):
     def _readNode(self, node: Any, volume: Any) -> None:
         """Read the node, unless it is as it was."""
         if node.IsA(targets.SEGMENTATION):
-            stamp = node.GetSegmentation().GetMTime()
+            stamp = node.GetName(), glands.stamp(node)
         elif node.IsA(targets.MODEL):
-            stamp = node.GetPolyData().GetMTime() if node.GetPolyData() is not None else 0
+            stamp = node.GetName(), node.GetPolyData().GetMTime() if node.GetPolyData() is not None else 0
         else:
-            stamp = -1  # Points are read at once.
-        if self._read is None or stamp != self._stamp or stamp == -1:
+            stamp = None  # Points are read at once.
+        if self._read is None or stamp is None or stamp != self._stamp:
             self._read, self._stamp = targets.read(node, volume), stamp
 
     def _show(self) -> None:
@@ -90,7 +90,7 @@ class Targets(VTKObservationMixin):
         if node is None and self.carried and us is not None:
             node = targets.create(us)
             controller.setNode("targetsInUs", node)
-        if node is not None and (self.carried or self._node is None):
+        if node is not None:  # Where nothing is carried, nothing old may stay in the ultrasound.
             targets.write(node, self.carried)
 
     def _onChange(self, caller: Any, event: Any) -> None:

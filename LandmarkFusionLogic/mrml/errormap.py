@@ -60,7 +60,7 @@ class ErrorMap:
         self._inside = np.zeros((0, 3))
 
     def _take(self, gland: Node) -> None:
-        stamp = gland.GetSegmentation().GetMTime() if gland is not None else None
+        stamp = glands.stamp(gland)
         if (gland, stamp) == (self._gland, self._stamp):
             return
         self.forget()
@@ -69,8 +69,7 @@ class ErrorMap:
         if found is not None:
             self._surface = thinned(found)
             self._inside = sample(gland)
-        # Making the surface changes the segmentation, which must not look like a change by somebody else.
-        self._stamp = gland.GetSegmentation().GetMTime() if gland is not None else None
+        self._stamp = stamp
 
     def _paint(self, node: Node, fit: LandmarkFit) -> None:
         if node.GetPolyData() is not self._surface:

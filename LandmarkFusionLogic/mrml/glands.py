@@ -163,6 +163,21 @@ def to_volume(node: Node, volume: Node) -> FloatArray:
     return np.asarray(np.linalg.inv(matrices[1]) @ matrices[0])
 
 
+def stamp(node: Node) -> tuple[Any, ...]:
+    """What changes with every edit of a segmentation; the time of the segmentation itself does not."""
+    if node is None:
+        return ()
+    segmentation = node.GetSegmentation()
+    found = []
+    for index in range(segmentation.GetNumberOfSegments()):
+        segment = segmentation.GetNthSegment(index)
+        image = segment.GetRepresentation(_names().GetSegmentationBinaryLabelmapRepresentationName())
+        found.append(
+            (segmentation.GetNthSegmentID(index), segment.GetName(), image.GetMTime() if image is not None else 0)
+        )
+    return tuple(found)
+
+
 def surface(node: Node) -> vtk.vtkPolyData | None:
     """The closed surface of the gland in the node's own frame; None where there is none."""
     try:

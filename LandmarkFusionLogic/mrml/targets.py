@@ -13,9 +13,9 @@ import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.mrml import glands, landmarks, transforms
+from LandmarkFusionLogic.mrml import companions, glands, landmarks, transforms
 from LandmarkFusionLogic.points import FloatArray
-from LandmarkFusionLogic.targets import CarriedTarget, Target
+from LandmarkFusionLogic.targets import UNNAMED, CarriedTarget, Target, surface_name
 
 Node = Any
 
@@ -25,11 +25,14 @@ MODEL = "vtkMRMLModelNode"
 KIND = "targets-in-us"
 
 
-def check(node: Node) -> None:
-    """Raises InputError for a node that cannot be a list of targets."""
+def check(node: Node, volume: Node) -> None:
+    """Raises InputError for a node that cannot be targets in the MR ``volume``."""
     ours = node.GetAttribute(transforms.KIND) or node.GetAttribute(landmarks.MODALITY)
     if ours and not node.IsA(SEGMENTATION):
         raise InputError(f"“{node.GetName()}” belongs to the alignment itself; choose what is marked in the MR.")
+    owner = node.GetNodeReference(companions.VOLUME_ROLE)
+    if owner is not None and owner is not volume:
+        raise InputError(f"“{node.GetName()}” is the gland of another image; choose what is marked in the MR.")
 
 
 def read(node: Node, volume: Node) -> list[Target]:
@@ -37,7 +40,7 @@ def read(node: Node, volume: Node) -> list[Target]:
 
     Raises InputError for a node that cannot be used.
     """
-    check(node)
+    check(node, volume)
     to_volume = glands.to_volume(node, volume)
     found = []
     for name, points, kind in _parts(node):
@@ -90,7 +93,11 @@ def _parts(node: Node) -> list[tuple[str, FloatArray, str]]:
     """Name, points (N, 3) in the node's own frame and kind of each target."""
     if node.IsA(POINTS):
         return [
-            (node.GetNthControlPointLabel(index), np.array([node.GetNthControlPointPosition(index)]), "point")
+            (
+                _name(node, node.GetNthControlPointLabel(index), index),
+                np.array([node.GetNthControlPointPosition(index)]),
+                "point",
+            )
             for index in range(node.GetNumberOfControlPoints())
             if node.GetNthControlPointPositionStatus(index) == node.PositionDefined
         ]
@@ -98,11 +105,18 @@ def _parts(node: Node) -> list[tuple[str, FloatArray, str]]:
         segmentation = node.GetSegmentation()
         identifiers = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
         return [
-            (segmentation.GetSegment(each).GetName(), _segment_points(node, each), "segment") for each in identifiers
+            (_name(node, segmentation.GetSegment(each).GetName(), index), _segment_points(node, each), "segment")
+            for index, each in enumerate(identifiers)
         ]
     if node.IsA(MODEL):
-        return [(node.GetName(), _points(node.GetPolyData()), "model")]
+        return [(surface_name(node.GetName() or ""), _points(node.GetPolyData()), "model")]
     raise InputError(f"“{node.GetName()}” cannot hold targets; choose points, a segmentation or a model.")
+
+
+def _name(node: Node, label: str, index: int) -> str:
+    """A label, or a number where it was made from the node's name: that is a file's, which may name a patient."""
+    own = node.GetName()
+    return f"{UNNAMED} {index + 1}" if own and label.startswith(own) else label
 
 
 def _segment_points(node: Node, identifier: str) -> FloatArray:
