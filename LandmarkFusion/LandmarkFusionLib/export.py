@@ -26,6 +26,7 @@ from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.imageio import write_volume
 from LandmarkFusionLogic.markupsfile import write_landmarks
 from LandmarkFusionLogic.mrml import landmarks, volumes
+from LandmarkFusionLogic.points import DETECTED
 from LandmarkFusionLogic.targets import Target, write_csv, write_targets
 from LandmarkFusionLogic.transformfile import write_transform
 from LandmarkFusionLogic.workfolder import replacing
@@ -79,6 +80,9 @@ def _seconds(*lists: Any) -> float:
 
 def _side(image: Image, what: str) -> Side:
     found = landmarks.detection(image.landmarks)
+    # What was said of a point does not hold for one that was corrected or placed anew.
+    rows = landmarks.rows(image.landmarks)
+    detected = {row.name: row for row in rows if row.landmark is not None and row.landmark.state == DETECTED}
     return Side(
         volumes.volume_from_node(image.volume, what),
         landmarks.read(image.landmarks),
@@ -87,7 +91,7 @@ def _side(image: Image, what: str) -> Side:
         tuple(found.get("warnings", [])),
         image.gland,
         found.get("kind"),
-        tuple(found.get("ask_first", [])),
-        dict(found.get("disagreement_mm", {})),
+        tuple(name for name in found.get("ask_first", []) if name in detected and not detected[name].checked),
+        {name: value for name, value in found.get("disagreement_mm", {}).items() if name in detected},
         found.get("coverage"),
     )
