@@ -53,6 +53,9 @@ def _reset(app) -> None:
     app.setAttribute(app.AA_EnableTesting, False)
     layout = app.layoutManager().layoutLogic().GetLayoutNode()
     layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    # A closed scene keeps how its slices were turned: an oblique volume leaves them without a named orientation.
+    for name, orientation in (("Red", "Axial"), ("Green", "Coronal"), ("Yellow", "Sagittal")):
+        app.layoutManager().sliceWidget(name).mrmlSliceNode().SetOrientation(orientation)
     interaction = app.applicationLogic().GetInteractionNode()
     interaction.SetCurrentInteractionMode(interaction.ViewTransform)
     host.process_events()
