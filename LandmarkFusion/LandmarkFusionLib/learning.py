@@ -1,5 +1,6 @@
 """Corrected cases kept for training, and networks that learn from them: the panel's side of two jobs of the worker."""
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class Learning:
                 request[f"{modality}_landmarks"] = [
                     to_json(record(mark)) for mark in marks if mark.name in LANDMARK_NAMES
                 ]
-                gland = controller.overlays.gland(modality)
+                gland = self._drawnGland(modality)
                 if gland is not None:
                     self._addMask(f"{modality}_gland", gland)
             self._begin(_("Handing over the case"))
@@ -121,11 +122,18 @@ class Learning:
             and any(mark.name in LANDMARK_NAMES for mark in landmarks.read(controller.landmarkList(each)))
         ]
 
-    def _addMask(self, name: str, node: Any) -> None:
-        try:
-            mask = glands.read(node)
-        except InputError:  # Emptied by hand: there is no mask to keep.
-            return
+    def _drawnGland(self, modality: str) -> Volume | None:
+        """The gland as somebody corrected or drew it: by one that a network drew it would later be judged too well."""
+        controller = self._controller
+        node, own = controller.overlays.gland(modality), controller.mask(modality)
+        with contextlib.suppress(InputError):  # Emptied by hand: there is no mask to keep.
+            if node is not None and glands.edited(node):
+                return glands.read(node)
+            if own is not None:
+                return glands.mask_for(own, controller.volume(modality))
+        return None
+
+    def _addMask(self, name: str, mask: Volume) -> None:
         # A rim of zeros, or a mask that fills its box would look like no mask at all.
         affine = mask.ijk_to_ras.copy()
         affine[:3, 3] -= affine[:3, :3] @ np.ones(3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -27,11 +29,15 @@ _NAMES = ("prostate", "gland", "wg", "whole gland", "prostate gland")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network said of a gland: centroid (3) RAS mm of the volume, its covariance (3, 3) mm², volume in ml."""
+    """What a network said of a gland: centroid (3) RAS mm of the volume, its covariance (3, 3) mm², volume in ml.
+
+    ``drawn`` tells the mask that it drew from one that was edited since; `write` fills it in.
+    """
 
     centroid: FloatArray
     covariance: FloatArray
     millilitres: float
+    drawn: str = ""
 
 
 def find(volume: Node, modality: str) -> Node:
@@ -55,25 +61,45 @@ def write(volume: Node, modality: str, mask: Volume, prediction: Prediction) -> 
     display.SetOpacity3D(0.25)
     display.SetPreferredDisplayRepresentationName2D(_names().GetSegmentationClosedSurfaceRepresentationName())
     display.SetSliceIntersectionThickness(2)
+    _remember(node, prediction if prediction.drawn else replace(prediction, drawn=_digest(mask)))
+    node.EndModify(modified)
+    return node
+
+
+def _remember(node: Node, said: Prediction) -> None:
     node.SetAttribute(
         PREDICTION,
         json.dumps(
             {
-                "centroid": np.asarray(prediction.centroid).tolist(),
-                "covariance": np.asarray(prediction.covariance).tolist(),
-                "millilitres": prediction.millilitres,
+                "centroid": np.asarray(said.centroid).tolist(),
+                "covariance": np.asarray(said.covariance).tolist(),
+                "millilitres": said.millilitres,
+                "drawn": said.drawn,
             }
         ),
     )
-    node.EndModify(modified)
-    return node
+
+
+def _digest(mask: Volume) -> str:
+    """Tells masks apart by their voxels, not by where they lie; a flip, which may turn the array round, is nothing."""
+    inside = np.asarray(mask.array, dtype=np.uint8) > 0
+    index = np.argwhere(inside)
+    if not len(index):
+        return ""
+    box = tuple(slice(low, high + 1) for low, high in zip(index.min(axis=0), index.max(axis=0), strict=True))
+    inside = inside[box]
+    return min(
+        hashlib.sha256(repr(inside.shape).encode() + np.packbits(each).tobytes()).hexdigest()
+        for each in (inside, inside[:, :, ::-1])
+    )
 
 
 def prediction(node: Node) -> Prediction | None:
     """What the network said of the gland that ``node`` shows; None for no node or none of ours."""
     try:
         found = json.loads((node.GetAttribute(PREDICTION) if node is not None else None) or "null")
-        return Prediction(np.array(found["centroid"]), np.array(found["covariance"]), float(found["millilitres"]))
+        centroid, covariance = np.array(found["centroid"]), np.array(found["covariance"])
+        return Prediction(centroid, covariance, float(found["millilitres"]), str(found.get("drawn") or ""))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -92,18 +118,51 @@ def known(node: Node) -> Gland | None:
     return Gland(Volume(mask.array.astype(np.float32), mask.ijk_to_ras), spread=spread)
 
 
+def edited(node: Node) -> bool:
+    """Whether somebody has changed the gland since the network drew it; not where it was emptied."""
+    said = prediction(node)
+    if said is None or not said.drawn:
+        return False
+    try:
+        return _digest(read(node)) != said.drawn
+    except InputError:
+        return False
+
+
 def move(volume: Node, matrix: FloatArray) -> None:
-    """Move the glands of ``volume`` by ``matrix`` (4, 4): the volume itself was moved so."""
+    """Move the glands of ``volume`` by ``matrix`` (4, 4), every segment beside them too: the volume was moved so."""
     for modality in _COLORS:
         node, said = find(volume, modality), prediction(find(volume, modality))
         if node is None or said is None:
             continue
-        mask = read(node)
+        _move_segments(node, matrix)
         rotation = matrix[:3, :3]
-        moved = Prediction(
-            rotation @ said.centroid + matrix[:3, 3], rotation @ said.covariance @ rotation.T, said.millilitres
+        centroid, covariance = rotation @ said.centroid + matrix[:3, 3], rotation @ said.covariance @ rotation.T
+        _remember(node, Prediction(centroid, covariance, said.millilitres, said.drawn))
+
+
+def _move_segments(node: Node, matrix: FloatArray) -> None:
+    """Move all segments that have voxels; in one that was emptied there is nothing to move."""
+    segmentation = node.GetSegmentation()
+    masks = {}
+    for index in range(segmentation.GetNumberOfSegments()):
+        identifier = segmentation.GetNthSegmentID(index)
+        with suppress(InputError):
+            masks[identifier] = read(node, identifier)
+    if not masks:
+        return
+    modified = node.StartModify()
+    node.RemoveClosedSurfaceRepresentation()
+    for identifier, mask in masks.items():
+        # Segments may share an image; from now on each has its own.
+        segment = segmentation.GetSegment(identifier)
+        segment.SetLabelValue(1)
+        segment.AddRepresentation(
+            _names().GetSegmentationBinaryLabelmapRepresentationName(),
+            oriented_image(Volume(mask.array, matrix @ mask.ijk_to_ras)),
         )
-        write(volume, modality, Volume(mask.array, matrix @ mask.ijk_to_ras), moved)
+    node.CreateClosedSurfaceRepresentation()
+    node.EndModify(modified)
 
 
 def read(node: Node, segment: str | None = None) -> Volume:

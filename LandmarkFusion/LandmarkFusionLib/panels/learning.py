@@ -33,7 +33,10 @@ class LearningPanel:
         setEnabled(
             ui.keepButton,
             running or learning.missing() or folder,
-            _("Keep both images with their landmarks and gland masks in the folder."),
+            _(
+                "Keep both images with their landmarks in the folder, and glands that you have drawn or corrected; "
+                "a gland that was found and not corrected is left out."
+            ),
         )
         setEnabled(
             ui.trainButton,
