@@ -29,13 +29,14 @@ class NetworkChoice:
 
     ``key`` tells choices apart and is kept in scenes, so it says nothing of the disk; ``kind`` is simulation, research
     or own. ``folders`` maps "mr" and "us" to the folder of a network; a modality that is missing takes the default
-    network.
+    network. ``kinds`` says of each modality what its network is.
     """
 
     key: str
     title: str
     kind: str
     folders: dict[str, Path] = field(compare=False)
+    kinds: dict[str, str] = field(compare=False, default_factory=dict)
 
 
 def shipped() -> list[NetworkChoice]:
@@ -51,7 +52,7 @@ def shipped() -> list[NetworkChoice]:
     first = [each for each in found if {key: folder.name for key, folder in each.folders.items()} == defaults]
     if found and not first:  # The best network of each modality is of another kind.
         folders = {modality: folder for modality, name in defaults.items() if (folder := _shipped(name))}
-        first = [NetworkChoice(RECOMMENDED, _title(folders, RECOMMENDED), _kind(folders), folders)]
+        first = [NetworkChoice(RECOMMENDED, _title(folders, RECOMMENDED), _kind(folders), folders, _kinds(folders))]
     return [*first, *(each for each in found if each not in first)]
 
 
@@ -100,8 +101,11 @@ def _title(folders: dict[str, Path], otherwise: str) -> str:
 
 def _kind(folders: dict[str, Path]) -> str:
     """Research where any of the networks is."""
-    kinds = {str(_metadata(folder).get("kind") or SIMULATION) for folder in folders.values()}
-    return RESEARCH if RESEARCH in kinds else SIMULATION
+    return RESEARCH if RESEARCH in _kinds(folders).values() else SIMULATION
+
+
+def _kinds(folders: dict[str, Path]) -> dict[str, str]:
+    return {modality: str(_metadata(folder).get("kind") or SIMULATION) for modality, folder in folders.items()}
 
 
 def _metadata(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import vtk
 from test_panel_overlays import ball, show_gland
 from test_panel_targets import arrived, choose, points, table
 
-from LandmarkFusionLogic.mrml import glands
+from LandmarkFusionLogic.landmarks import choices as networks
+from LandmarkFusionLogic.mrml import glands, landmarks, volumes
 from LandmarkFusionLogic.volume import Volume
 
 
@@ -78,3 +79,61 @@ def test_names_of_targets_do_not_tell_those_of_files(aligned):
     model.SetAndObservePolyData(sphere.GetOutput())
     choose(panel, model)
     assert [row[0] for row in table(panel)] == ["Target2"]
+
+
+def test_the_report_keeps_what_was_said_of_a_landmark_only_until_it_is_corrected(aligned, tmp_path):
+    panel = aligned
+    from LandmarkFusionLib import export
+
+    node = panel.controller.landmarkList("us")
+    names = [node.GetNthControlPointLabel(index) for index in range(3)]
+    said = dict.fromkeys(names, 4.0)
+    landmarks.remember_detection(node, "net", "CPU", 1.0, [], ask_first=names, disagreement_mm=said)
+    node.SetNthControlPointPosition(0, *(np.array(node.GetNthControlPointPosition(0)) + [0.0, 0.0, 2.0]))
+    landmarks.set_checked(node, node.GetNthControlPointID(1))
+    side = export._side(export.Image(panel.parameters.us, node, None), "US volume")
+    assert side.ask_first == (names[2],)
+    assert side.disagreement_mm == dict.fromkeys(names[1:], 4.0)
+
+
+def test_a_flip_after_the_gland_was_emptied_moves_everything_else(aligned):
+    panel = aligned
+    node = show_gland(panel, "us")
+    inner = node.GetSegmentation()
+    own = inner.GetSegment(inner.AddEmptySegment("Cyst", "Cyst"))
+    own.SetLabelValue(1)
+    own.AddRepresentation("Binary labelmap", glands.oriented_image(ball((12.0, 4.0, 0.0), radius=5.0)))
+    edit(node, Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)))
+    assert panel.controller.overlays.knownGland("us") is None
+    before = volumes.ijk_to_ras(panel.parameters.us)
+    middle = panel.parameters.us.GetImageData().GetDimensions()
+    centre = (before @ [*((np.array(middle) - 1) / 2), 1.0])[:3]
+    panel.ui.flipLrButton.click()
+    assert not np.allclose(volumes.ijk_to_ras(panel.parameters.us), before)
+    cyst = glands.read(node, "Cyst")
+    index = np.argwhere(cyst.array)[:, ::-1].mean(axis=0)
+    place = (cyst.ijk_to_ras @ [*index, 1.0])[:3]
+    assert place == pytest.approx([2 * centre[0] - 12.0, 4.0, 0.0], abs=0.2)
+    panel.ui.flipLrButton.click()
+    assert np.allclose(volumes.ijk_to_ras(panel.parameters.us), before)
+
+
+def test_a_gland_counts_as_edited_by_its_voxels_whatever_is_flipped_and_moved(aligned):
+    panel = aligned
+    node = show_gland(panel, "us")
+    panel.ui.flipLrButton.click()
+    assert not glands.edited(node)
+    edit(node, ball(radius=15.0))
+    assert glands.edited(node)
+    panel.ui.flipLrButton.click()
+    assert glands.edited(node)
+
+
+def test_networks_of_two_kinds_are_described_each_by_its_own(panel):
+    from LandmarkFusionLib.panels.inputs import _tip
+
+    kinds = {"mr": networks.RESEARCH, "us": networks.SIMULATION}
+    tip = _tip(networks.NetworkChoice("recommended", "both", networks.RESEARCH, {}, kinds)).split("\n")
+    assert tip[0].startswith("MR: ")
+    assert "real cases" in tip[0]
+    assert tip[1] == "US: this network has learned from simulated images only."

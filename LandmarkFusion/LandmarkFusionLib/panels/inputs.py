@@ -20,6 +20,11 @@ KINDS = {
 }
 """What stands behind a network's name in the result."""
 
+_ONE_NETWORK = {
+    networks.SIMULATION: "this network has learned from simulated images only.",
+    networks.RESEARCH: "this network was tuned on a few real cases: for research, see its model card.",
+}
+
 
 class InputsPanel:
     """Shows and serves ``Inputs.ui``."""
@@ -158,6 +163,12 @@ class InputsPanel:
 def _tip(choice: NetworkChoice | None) -> str:
     if choice is None:
         return _("The network that this scene was made with is not on this computer; choose another one.")
+    if len(set(choice.kinds.values())) > 1:
+        return "\n".join(
+            f"{modality.upper()}: {_(_ONE_NETWORK[kind])}"
+            for modality, kind in choice.kinds.items()
+            if kind in _ONE_NETWORK
+        )
     return {
         networks.SIMULATION: _("These networks have learned from simulated images only."),
         networks.RESEARCH: _("These networks were tuned on a few real cases: for research, see their model cards."),
