@@ -238,9 +238,9 @@ def _add_evaluate_confidence(kinds: Any, common: argparse.ArgumentParser) -> Non
         parents=[common],
         help="whether the networks know how sure they are",
         description="Measure on unseen simulated cases, as they come and made hard, how many true points lie inside "
-        "of the 95 %% ellipsoids, and how well the expected error tells landmarks that are more than 10 mm off.",
+        "of the 95 % ellipsoids, and how well the expected error tells landmarks that are more than 10 mm off.",
     )
-    command.add_argument("--cases", type=int, default=60, metavar="N", help="how many seeds (default: 60)")
+    command.add_argument("--cases", type=int, default=140, metavar="N", help="how many seeds (default: 140)")
     command.add_argument(
         "--fit",
         action="store_true",
