@@ -53,3 +53,13 @@ def test_an_empty_mask_is_told_and_an_empty_gland_has_no_place():
     assert gland.millilitres == 0
     assert np.isnan(gland.centroid).all()
     assert np.trace(gland.centroid_covariance) > 1000
+
+
+def test_of_a_large_label_map_only_the_surroundings_of_the_gland_are_kept():
+    array = np.zeros((120, 130, 140), dtype=np.uint8)
+    array[60:70, 50:64, 80:90] = 3
+    mask = Volume(array, np.diag([1.0, 1.0, 2.0, 1.0]))
+    gland = gland_of_mask(mask)
+    np.testing.assert_allclose(gland.centroid, [84.5, 56.5, 129.0])
+    assert gland.millilitres == pytest.approx(10 * 14 * 10 * 2 / 1000)
+    assert gland.mask().array.shape == (10 + 2 * 8, 14 + 2 * 15, 10 + 2 * 15)
