@@ -45,7 +45,7 @@ class Search:
     def positions(self) -> FloatArray:
         """(L, 3) RAS mm: the median over the poses; of two stages the mean, since their errors are partly their own.
 
-        On the US folds of mrus-27 the mean of both was about as close as the better stage; in MR they were not compared.
+        On the US folds of mrus-27 the mean of both was about as close as the better stage; MR was not compared.
         """
         last = median_positions(self.views)
         return (last + median_positions(self.coarse)) / 2 if self.coarse else last
