@@ -91,7 +91,7 @@ class DeformResult:
     """What was written, and how good it is.
 
     ``transform``, ``warped``, ``jacobian``, ``report`` and ``log`` are paths in the request's folder. ``folded`` is the
-    share of the voxels inside the (fixed) body whose Jacobian determinant is not positive. ``pairs`` guided the
+    share of the voxels in the fixed body whose Jacobian determinant is not positive. ``pairs`` guided the
     registration. ``similarity_before`` and ``similarity_after`` are of one image similarity, larger is better.
     """
 

@@ -12,7 +12,7 @@ from LandmarkFusionLogic.points import FloatArray
 
 @dataclass(frozen=True)
 class Correspondences:
-    """N pairs: ``fixed`` (N, 3) and ``moving`` (N, 3), RAS mm, each in its own volume's world; ``confidence`` (N,) 0..1.
+    """N pairs: ``fixed`` (N, 3) and ``moving`` (N, 3), RAS mm, each in its volume's world; ``confidence`` (N,) 0..1.
 
     Raises InputError where the lists do not fit together or hold values that are not finite.
     """
