@@ -25,9 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # A name that the terminal cannot show is no reason to fail.
             stream.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words[:2] if words[:2] == ["train", "landmarks"] else words)
-    options.words = words[2:]
+    options = _parser().parse_args(arguments)
     if hasattr(signal, "SIGTERM"):
         signal.signal(signal.SIGTERM, _stop)
     try:

@@ -25,7 +25,8 @@ from LandmarkFusionLogic.landmarks.augmentation import CROP, WHOLE, Augmentation
 from LandmarkFusionLogic.landmarks.bundle import METADATA, load_bundle
 from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 from LandmarkFusionLogic.landmarks.export import export_run
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer
+from LandmarkFusionLogic.landmarks.trainer import Trainer
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig, read_cases
 from LandmarkFusionLogic.points import LANDMARK_NAMES, FloatArray
 from LandmarkFusionLogic.volume import Volume

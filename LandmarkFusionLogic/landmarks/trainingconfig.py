@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 
 from LandmarkFusionLogic.datasets.cases import ImageCase
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.jsondata import from_json
 from LandmarkFusionLogic.landmarks.augmentation import CROP, WHOLE, Augmentation, augmented, gland_centre
 from LandmarkFusionLogic.landmarks.losses import LossWeights
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
@@ -87,6 +89,22 @@ class TrainingConfig:
     def input_grid(self) -> InputGrid:
         """The stage's and modality's grid unless another was given."""
         return self.grid or (CROP_GRID if self.stage == CROP else GRIDS[self.modality])
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """The configuration in a JSON file: the fields of `TrainingConfig` by their names.
+
+    Raises InputError where the file, a field or a value is wrong.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"The configuration “{path.name}” cannot be read.") from error
+    except ValueError as error:
+        raise InputError(f"The configuration “{path.name}” is not valid JSON.") from error
+    config = from_json(TrainingConfig, data)
+    config.check()
+    return config
 
 
 def simulated_examples(config: TrainingConfig, step: int) -> list[Example]:

@@ -18,7 +18,8 @@ from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.export import export_run
 from LandmarkFusionLogic.landmarks.finetuning import Outcome, Scores, fine_tune, gland_dice, score
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer
+from LandmarkFusionLogic.landmarks.trainer import Trainer
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.simulation.case import simulate_image

@@ -28,7 +28,9 @@ from LandmarkFusionLogic.landmarks.losses import (
 )
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
-from LandmarkFusionLogic.landmarks.training import BEST, CHECKPOINT, Trainer, evaluate, train
+from LandmarkFusionLogic.landmarks.scores import evaluate
+from LandmarkFusionLogic.landmarks.trainer import Trainer
+from LandmarkFusionLogic.landmarks.training import BEST, CHECKPOINT, train
 from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
 from LandmarkFusionLogic.landmarks.trainingdata import (
     GRIDS,

@@ -17,8 +17,9 @@ from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.export import export_run
 from LandmarkFusionLogic.landmarks.losses import mask_loss
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid, Preprocessing
-from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer, read_config
-from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig, held_out_cases, training_cases
+from LandmarkFusionLogic.landmarks.trainer import Trainer
+from LandmarkFusionLogic.landmarks.training import CHECKPOINT
+from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig, held_out_cases, read_config, training_cases
 from LandmarkFusionLogic.landmarks.trainingdata import make_example
 from LandmarkFusionLogic.points import APEX, BLADDER_NECK, Landmark
 from LandmarkFusionLogic.volume import Volume

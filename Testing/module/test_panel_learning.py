@@ -27,7 +27,8 @@ def networks(tmp_path_factory):
     """Small networks that know nothing yet, made the way real ones are."""
     from LandmarkFusionLogic.landmarks.export import export_run
     from LandmarkFusionLogic.landmarks.preprocessing import InputGrid
-    from LandmarkFusionLogic.landmarks.training import CHECKPOINT, Trainer
+    from LandmarkFusionLogic.landmarks.trainer import Trainer
+    from LandmarkFusionLogic.landmarks.training import CHECKPOINT
     from LandmarkFusionLogic.landmarks.trainingconfig import TrainingConfig
 
     made = {}

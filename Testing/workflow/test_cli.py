@@ -64,8 +64,9 @@ def test_help_is_quick_and_complete():
         ),
         "detect": ("--modality", "--out", "--device", "--click", "--gland", "--model"),
         "simulate": ("--seed", "--out"),
+        "train landmarks": ("--config", "--fine-tune", "--modality", "--minutes"),
     }.items():
-        done = _run(command, "--help")
+        done = _run(*command.split(), "--help")
         assert done.returncode == 0
         assert all(option in done.stdout for option in options)
 
@@ -194,13 +195,13 @@ def test_a_stopped_training_does_not_claim_that_nothing_was_written(monkeypatch,
     from LandmarkFusionLogic import cli, jobs
     from LandmarkFusionLogic.landmarks import training
 
-    def stopped(*_):
+    def stopped(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(jobs, "simulate", stopped)
-    monkeypatch.setattr(training, "main", stopped)
-    arguments = {"simulate": ["simulate", "--seed=1", "--out=a"], "train": ["train", "landmarks"]}
-    assert cli.main(arguments[command]) == 130
+    monkeypatch.setattr(training, "train", stopped)
+    arguments = {"simulate": "simulate --seed=1 --out=a", "train": "train landmarks --modality=us --out=a"}
+    assert cli.main(arguments[command].split()) == 130
     assert capsys.readouterr().err.endswith(f"landmarkfusion: {says}\n")
 
 
