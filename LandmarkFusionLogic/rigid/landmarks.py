@@ -44,14 +44,17 @@ MODEL = Model()
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair of places that is no landmark: ``mr`` and ``us`` (3,) RAS mm; ``covariance`` (3, 3) mm² of both together,
-    in the frame of the US.
+    """A pair of places that is no landmark: ``mr`` and ``us`` (3,) RAS mm, each in the frame of its own image.
+
+    ``covariance`` (3, 3) mm² is that of the place in the US and of all that is known in the frame of the US;
+    ``mr_covariance`` that of the place in the MR, in the frame of the MR: it turns with the motion.
     """
 
     name: str
     mr: FloatArray = field(compare=False)
     us: FloatArray = field(compare=False)
     covariance: FloatArray = field(compare=False)
+    mr_covariance: FloatArray = field(default_factory=lambda: np.zeros((3, 3)), compare=False)
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,9 @@ def gland_pair(mr: Gland, us: Gland) -> Pair | None:
     """The centroids of both glands as a pair, or None where one of them is empty."""
     if mr.empty or us.empty:
         return None
-    covariance = mr.centroid_covariance + us.centroid_covariance + 2 * CENTRE_MM**2 * np.eye(3)
-    return Pair(GLAND_CENTRE, mr.centroid, us.centroid, covariance)
+    # What the centroids of a same gland differ by in addition is as large in either image.
+    more = CENTRE_MM**2 * np.eye(3)
+    return Pair(GLAND_CENTRE, mr.centroid, us.centroid, us.centroid_covariance + more, mr.centroid_covariance + more)
 
 
 def fit_landmarks(
@@ -128,7 +132,7 @@ def fit_landmarks(
         found = most_probable(
             np.array([*moving, *(pair.mr for pair in extra)]),
             np.array([*fixed, *(pair.us for pair in extra)]),
-            np.array([*(moving_covariances / w[:, None, None]), *(np.zeros((3, 3)) for _ in extra)]),
+            np.array([*(moving_covariances / w[:, None, None]), *(pair.mr_covariance for pair in extra)]),
             np.array([*(fixed_covariances / w[:, None, None]), *(pair.covariance for pair in extra)]),
             model,
             starting_motions(moving, fixed, svd),

@@ -141,8 +141,27 @@ def test_glands_make_a_pair_and_empty_ones_make_none():
     mr = gland_of_mask(Volume(box, samples.affine((2.0, 2.0, 2.0))))
     pair = gland_pair(mr, mr)
     np.testing.assert_allclose(pair.mr, [12, 11, 10])
-    assert np.all(np.linalg.eigvalsh(pair.covariance) > 2)
+    assert np.all(np.linalg.eigvalsh(pair.covariance + pair.mr_covariance) > 2)
     assert gland_pair(mr, Gland(Volume(np.zeros((5, 5, 5), np.float32), np.eye(4)))) is None
+
+
+def test_what_is_vague_of_the_gland_in_the_mr_is_vague_along_the_same_anatomy_in_the_us():
+    """A centroid known badly along one axis of a turned MR says nothing along that axis, wherever it points now."""
+    turn = _motion([0, 0, 90], (0, 0, 0))  # along x in the MR is along y in the US
+    vague = np.diag([400.0, 1.0, 1.0])
+    mask = np.zeros((12, 12, 12), np.float32)
+    mask[3:9, 3:9, 3:9] = 1
+    grid = samples.affine((2.0, 2.0, 2.0), origin=(-11.0, -11.0, -11.0))
+    mr, us = Gland(Volume(mask, grid), spread=vague), Gland(Volume(mask, turn @ grid), spread=np.eye(3))
+    pair = gland_pair(mr, us)
+    np.testing.assert_allclose(pair.mr_covariance[0, 0] - pair.mr_covariance[1, 1], 399)
+    loose = samples.prostate_points(covariance=16 * np.eye(3), state=DETECTED)
+    moved = [Landmark(p.name, apply(turn, p.position), p.covariance, DETECTED) for p in loose]
+    wide = Model(rotation_degrees=(200.0, 200.0, 200.0))
+    with_pair, without = (fit_landmarks(loose, moved, extra=extra, model=wide) for extra in ([pair], []))
+    assert residual_rotation(turn, with_pair.mr_to_us) < 15
+    sharper = np.diag(without.covariance[3:, 3:]) / np.diag(with_pair.covariance[3:, 3:])
+    assert sharper[1] < 1.2 < sharper[0]
 
 
 def test_the_expected_error_is_the_error_that_is_made():
