@@ -43,8 +43,9 @@ def evaluate_confidence(
     models: Mapping[str, str] | None = None,
     fit: bool = False,
     workers: int = 1,
+    first: int = 0,
 ) -> str:
-    """Measure the confidence of each modality's network on the first ``cases`` test seeds; returns the table.
+    """Measure the confidence of each modality's network on ``cases`` test seeds after ``first``; returns the table.
 
     Every seed is seen as it comes, and once more turned or under one of the conditions that clinics meet, in turn.
     With ``fit``, calibration and discrepancy threshold are fitted first, on as many validation seeds, and written into
@@ -52,6 +53,8 @@ def evaluate_confidence(
     """
     if not 4 <= cases <= len(VALIDATION):
         raise InputError(f"The number of cases must lie between 4 and {len(VALIDATION)}.")
+    if not 0 <= first <= len(TEST) - cases:
+        raise InputError(f"The first case must lie between 0 and {len(TEST) - cases}, so that {cases} follow.")
     if workers < 1:
         raise InputError("At least one worker is needed.")
     texts = []
@@ -64,7 +67,9 @@ def evaluate_confidence(
             command = f"landmarkfusion evaluate confidence --cases {cases} --fit"
             store(folder, fit_calibration(seen), fit_discrepancy(seen), where, command)
             start += width
-        found = collect(TEST[:cases], modality, folder, device, _part(report, start, start + width), workers)
+        found = collect(
+            TEST[first : first + cases], modality, folder, device, _part(report, start, start + width), workers
+        )
         texts.append(describe(folder, found))
     report(1.0, "Done")
     return "\n\n".join([*texts, _NOTES])
@@ -116,8 +121,10 @@ def describe(folder: Path, samples: Sequence[Sample]) -> str:
     plain = [sample for sample in samples if sample.plain]
     hard = [sample for sample in samples if not sample.plain]
     far_title = f"> {RIGHT_MM:.0f} mm"
+    seeds = [int(sample.case) for sample in plain]
+    where = f"{len(plain)} unseen simulated cases, seeds {min(seeds)} to {max(seeds)}, and as many made hard"
     lines = [
-        f"{bundle.modality.upper()}, {bundle.title}: {len(plain)} unseen simulated cases, and as many made hard",
+        f"{bundle.modality.upper()}, {bundle.title}: {where}",
         f"{'':<30}{'points':>7}{'MRE, mm':>9}{'expected':>10}{'in 95 % ellipsoid':>19}{'AUROC':>7}{far_title:>9}",
     ]
     for title, part in (("as they come", plain), ("turned or under a condition", hard), ("all", list(samples))):

@@ -24,6 +24,7 @@ from LandmarkFusionLogic.evaluation.calibration import (
 from LandmarkFusionLogic.evaluation.confidence import store
 from LandmarkFusionLogic.evaluation.statistics import auroc
 from LandmarkFusionLogic.gland import gland_of_mask
+from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.detection import Detection, detect_landmarks
 from LandmarkFusionLogic.landmarks.networks import network_folder
 from LandmarkFusionLogic.points import FloatArray
@@ -59,11 +60,11 @@ def evaluate_fold_confidence(
             samples[case.name] = _sample(
                 case, detect_landmarks(case.image, modality, device, folder / f"{modality}-{fold}")
             )
-        texts.append(_describe(modality, cases, samples))
+        target = network_folder(modality, (models or {}).get(modality, f"{modality}-landmarks-research"))
+        texts.append(f"{_describe(modality, cases, samples)}\n{_describe_shipped(target, list(samples.values()))}")
         if fit:
             for fold in FOLDS:
                 _store(folder / f"{modality}-{fold}", _others(cases, samples, fold), "the two other folds of mrus-27")
-            target = network_folder(modality, (models or {}).get(modality, f"{modality}-landmarks-research"))
             _store(target, list(samples.values()), "the folds of mrus-27, each case seen by a network of the others")
     report(1.0, "Done")
     return "\n\n".join(texts)
@@ -88,6 +89,21 @@ def _describe(modality: str, cases: Sequence[ImageCase], samples: dict[str, Samp
         f"{modality.upper()}, {len(cases)} real images (mrus-27), each by network and calibration of other folds:\n"
         f"{len(error)} points, error {error.mean():.2f} mm, expected {score.mean():.2f} mm, in the 95 % "
         f"ellipsoid {inner.mean():.1%}, AUROC for errors above {RIGHT_MM:.0f} mm {area} ({int(wrong.sum())} such)."
+    )
+
+
+def _describe_shipped(folder: Path, samples: Sequence[Sample]) -> str:
+    """The same detections, with the calibration that stands in the metadata of the network in ``folder``."""
+    bundle = load_bundle(folder)
+    error = radial(samples).ravel()
+    known = np.isfinite(error)
+    score = expected(samples, bundle.calibration).ravel()[known]
+    share = inside(samples, bundle.calibration).ravel()[known].mean()
+    wrong = error[known] > RIGHT_MM
+    area = f"{auroc(score, wrong):.3f}" if wrong.any() else "-"
+    return (
+        f"With the calibration that ships with “{bundle.title}”: expected {score.mean():.2f} mm, in the 95 % "
+        f"ellipsoid {share:.1%}, AUROC {area}."
     )
 
 

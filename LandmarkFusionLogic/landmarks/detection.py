@@ -11,7 +11,7 @@ import numpy as np
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.gland import MIN_GLAND_ML, Gland
-from LandmarkFusionLogic.landmarks.confidence import Evidence, ask_first, covariances, surface_distances
+from LandmarkFusionLogic.landmarks.confidence import Evidence, ask_first, covariances
 from LandmarkFusionLogic.landmarks.coverage import Coverage, coverage
 from LandmarkFusionLogic.landmarks.device import choose_device, describe_device
 from LandmarkFusionLogic.landmarks.networks import network_folder
@@ -167,9 +167,11 @@ def _conclude(
     name = NAMES.get(bundle.modality, bundle.modality)
     positions = found.positions()
     gland = seen_gland(found, bundle.calibration.gland_mm) if mask is None else mask
-    checks = {"surface": surface_distances(positions, gland)}
+    checks = {}
     if found.coarse:
-        checks["stages"] = 2 * np.linalg.norm(positions - median_positions(found.coarse), axis=1)
+        # The positions are the mean of both stages, which lie twice as far apart.
+        apart = 2 * np.linalg.norm(positions - median_positions(found.coarse), axis=1)
+        checks["stages"] = np.full(len(positions), np.sqrt(np.mean(apart**2)))
     if other is not None:
         checks["networks"] = np.linalg.norm(positions - other, axis=1)
     within, across = found.spreads()

@@ -14,7 +14,7 @@ from LandmarkFusionLogic.evaluation.calibration import (
     radial,
 )
 from LandmarkFusionLogic.gland import gland_of_mask
-from LandmarkFusionLogic.landmarks.confidence import Calibration, Evidence, ask_first, covariances, surface_distances
+from LandmarkFusionLogic.landmarks.confidence import Calibration, Evidence, ask_first, covariances
 from LandmarkFusionLogic.landmarks.coverage import coverage
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.rigid.fit import apply
@@ -48,6 +48,19 @@ def test_the_fit_finds_what_the_errors_were_drawn_from():
     assert calibration.gland_mm == pytest.approx(2, abs=0.3)
     # Without it the ellipsoids are far off: the fit has something to do.
     assert inside(unseen, Calibration.none(3)).mean() < 0.9
+
+
+def test_a_landmark_with_larger_errors_has_a_factor_of_its_own():
+    seen = _samples(300, 7)
+    for sample in seen:
+        sample.errors[2] *= 2.5
+    together, own = fit_calibration(seen, shared=True), fit_calibration(seen)
+    assert len(set(together.scale)) == 1
+    assert own.scale[2] > 1.8 * own.scale[0]
+    # With one factor for all, the ellipsoids of the others are too wide.
+    shares = [inside(_samples(300, 8), each)[:, 0].mean() for each in (together, own)]
+    assert shares[0] > 0.975
+    assert 0.88 < shares[1] < 0.97
 
 
 def test_a_calibration_survives_its_metadata():
@@ -103,13 +116,6 @@ def ball():
     return gland_of_mask(Volume((np.linalg.norm(_world(volume), axis=-1) < 20).astype(np.uint8), affine))
 
 
-def test_distances_to_the_surface_of_a_ball(ball):
-    points = np.array([[20.0, 0, 0], [0, 10, 0], [0, 0, 28.0], [0, 60, 60]])
-    found = surface_distances(points, ball)
-    np.testing.assert_allclose(found[:3], [0, 10, 8], atol=1.5)
-    assert found[3] > 50  # beyond the mask's own grid: far, if not to the millimetre
-
-
 def _speckle(shape, affine, low=0.5):
     return Volume(np.random.default_rng(0).uniform(low, 1, shape).astype(np.float32), affine)
 
@@ -163,8 +169,10 @@ def test_the_command_fits_and_measures(tmp_path):
     stored = metadata["calibration"]
     assert len(stored["scale"]) == len(stored["floor_mm"]) == 3
     assert "1000000 to 1000003" in stored["fitted_on"]
-    assert "US, untrained-us 0.0.1: 4 unseen simulated cases" in text
+    assert "US, untrained-us 0.0.1: 4 unseen simulated cases, seeds 2000000 to 2000003" in text
     for row in (*LANDMARK_NAMES, "as they come", "turned or under a condition", "all"):
         assert any(line.startswith(row) for line in text.splitlines())
     with pytest.raises(InputError, match="between 4 and 256"):
         evaluate_confidence(3, "cpu", lambda *_: None)
+    with pytest.raises(InputError, match="between 0 and 508"):
+        evaluate_confidence(4, "cpu", lambda *_: None, first=509)

@@ -20,6 +20,9 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--cases", type=int, default=140, metavar="N", help="how many seeds (default: 140)")
     command.add_argument(
+        "--first", type=int, default=0, metavar="N", help="leave out the first N test seeds (default: 0)"
+    )
+    command.add_argument(
         "--fit",
         action="store_true",
         help="fit the confidence on as many validation seeds first, and write it into the networks' metadata",
@@ -60,6 +63,6 @@ def _run(options: argparse.Namespace) -> None:
         return
     with progress() as report:
         text = evaluate_confidence(
-            options.cases, options.device, report, modalities, models, options.fit, options.workers
+            options.cases, options.device, report, modalities, models, options.fit, options.workers, options.first
         )
     print(text)
