@@ -548,6 +548,4 @@ def _showGland(volume: Any, modality: str, found: Found) -> None:
         )
         glands.write(volume, modality, found.gland.mask(), prediction)
     else:
-        former = glands.find(volume, modality)
-        if former is not None:
-            slicer.mrmlScene.RemoveNode(former)
+        glands.remove(volume, modality)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import slicer
-
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.mrml import glands, landmarks
 
@@ -52,11 +50,10 @@ class History:
         for volume, modality, mask, prediction in step.glands:
             if volume.GetScene() is None:
                 continue
-            node = glands.find(volume, modality)
             if mask is not None:
                 glands.write(volume, modality, mask, prediction)
-            elif node is not None:
-                slicer.mrmlScene.RemoveNode(node)
+            else:
+                glands.remove(volume, modality)
 
     def clear(self) -> None:
         """Forget every step."""

@@ -55,7 +55,8 @@ class Overlays(VTKObservationMixin):
         mr, fit = controller.volume("mr"), controller.live.fit
         gland = self.gland("mr")
         wanted = p.showErrorMap
-        errors = self._map.update(mr, gland, fit, wanted)
+        # What the user has drawn stays in the node when the gland goes; it is no gland.
+        errors = self._map.update(mr, gland if self.knownGland("mr") is not None else None, fit, wanted)
         mapped = wanted and self._map.mean is not None
         self._show(errors, mapped)
         self._show(gland, p.showGlands and not mapped)  # Two surfaces in one place would hide each other.

@@ -46,14 +46,21 @@ def find(volume: Node, modality: str) -> Node:
 
 
 def write(volume: Node, modality: str, mask: Volume, prediction: Prediction) -> Node:
-    """Show ``mask`` (0 outside) as the gland of ``volume``, in the place of the one it had."""
+    """Show ``mask`` (0 outside) as the gland of ``volume``, in the place of the one it had.
+
+    Segments that the user has drawn beside it stay.
+    """
     node = find(volume, modality) or companions.create(volume, _kind(modality), CLASS, f"{modality.upper()} gland")
     segmentation = node.GetSegmentation()
     modified = node.StartModify()
-    segmentation.RemoveAllSegments()
+    for former in _own_segments(node):
+        segmentation.RemoveSegment(former)
     identifier = segmentation.AddEmptySegment(SEGMENT, SEGMENT, _COLORS[modality])
+    segmentation.SetSegmentIndex(identifier, 0)
     segment = segmentation.GetSegment(identifier)
+    segment.SetLabelValue(1)
     segment.AddRepresentation(_names().GetSegmentationBinaryLabelmapRepresentationName(), oriented_image(mask))
+    node.RemoveClosedSurfaceRepresentation()
     node.CreateClosedSurfaceRepresentation()
     display = node.GetDisplayNode()
     display.SetVisibility2DFill(False)
@@ -64,6 +71,33 @@ def write(volume: Node, modality: str, mask: Volume, prediction: Prediction) -> 
     _remember(node, prediction if prediction.drawn else replace(prediction, drawn=_digest(mask)))
     node.EndModify(modified)
     return node
+
+
+def remove(volume: Node, modality: str) -> None:
+    """Take the gland of ``volume`` away: the segmentation with it, unless the user has drawn segments beside it."""
+    node = find(volume, modality)
+    if node is None:
+        return
+    own = _own_segments(node)
+    segmentation = node.GetSegmentation()
+    if not segmentation.GetNumberOfSegments() - len(own):
+        node.GetScene().RemoveNode(node)
+        return
+    for former in own:
+        segmentation.RemoveSegment(former)
+    node.RemoveAttribute(PREDICTION)
+
+
+def _own_segments(node: Node) -> list[str]:
+    """The segment that `write` made; where the user has deleted it, the one named after the prostate instead."""
+    segmentation = node.GetSegmentation()
+    if segmentation.GetSegment(SEGMENT) is not None:
+        return [SEGMENT]
+    try:
+        found = _segment(node)
+    except InputError:
+        return []
+    return [found] if _is_named(segmentation, found) else []
 
 
 def _remember(node: Node, said: Prediction) -> None:
@@ -133,9 +167,11 @@ def move(volume: Node, matrix: FloatArray) -> None:
     """Move the glands of ``volume`` by ``matrix`` (4, 4), every segment beside them too: the volume was moved so."""
     for modality in _COLORS:
         node, said = find(volume, modality), prediction(find(volume, modality))
-        if node is None or said is None:
+        if node is None:
             continue
         _move_segments(node, matrix)
+        if said is None:
+            continue
         rotation = matrix[:3, :3]
         centroid, covariance = rotation @ said.centroid + matrix[:3, 3], rotation @ said.covariance @ rotation.T
         _remember(node, Prediction(centroid, covariance, said.millilitres, said.drawn))
@@ -272,11 +308,15 @@ def _segment(node: Node) -> str:
     if len(identifiers) == 1:
         return str(identifiers[0])
     for identifier in identifiers:
-        if segmentation.GetSegment(identifier).GetName().strip().lower() in _NAMES:
+        if _is_named(segmentation, identifier):
             return str(identifier)
     raise InputError(
         f"The segmentation “{node.GetName()}” has several segments; name the one of the gland “{SEGMENT}”."
     )
+
+
+def _is_named(segmentation: Any, identifier: str) -> bool:
+    return segmentation.GetSegment(identifier).GetName().strip().lower() in _NAMES
 
 
 def _kind(modality: str) -> str:

@@ -96,13 +96,71 @@ def test_the_report_keeps_what_was_said_of_a_landmark_only_until_it_is_corrected
     assert side.disagreement_mm == dict.fromkeys(names[1:], 4.0)
 
 
-def test_a_flip_after_the_gland_was_emptied_moves_everything_else(aligned):
-    panel = aligned
-    node = show_gland(panel, "us")
+def draw_cyst(node, centre=(12.0, 4.0, 0.0)) -> None:
     inner = node.GetSegmentation()
     own = inner.GetSegment(inner.AddEmptySegment("Cyst", "Cyst"))
     own.SetLabelValue(1)
-    own.AddRepresentation("Binary labelmap", glands.oriented_image(ball((12.0, 4.0, 0.0), radius=5.0)))
+    own.AddRepresentation("Binary labelmap", glands.oriented_image(ball(centre, radius=5.0)))
+
+
+def segments(node) -> list[str]:
+    inner = node.GetSegmentation()
+    return [inner.GetNthSegmentID(index) for index in range(inner.GetNumberOfSegments())]
+
+
+def test_what_the_user_has_drawn_beside_the_gland_survives_another_detection(aligned):
+    panel = aligned
+    node = show_gland(panel, "us")
+    draw_cyst(node)
+    drawn = glands.read(node, "Cyst")
+    assert show_gland(panel, "us", (0.0, 0.0, 5.0)) is node
+    assert segments(node) == ["Prostate", "Cyst"]
+    assert panel.controller.overlays.knownGland("us").centroid == pytest.approx([0.0, 0.0, 5.0], abs=0.1)
+    again = glands.read(node, "Cyst")
+    assert np.array_equal(again.array, drawn.array)
+    assert np.allclose(again.ijk_to_ras, drawn.ijk_to_ras)
+    surface = vtk.vtkPolyData()
+    assert node.GetClosedSurfaceRepresentation("Cyst", surface)
+    assert surface.GetNumberOfPoints()
+
+
+def test_a_layer_that_gland_and_cyst_share_loses_only_the_gland(aligned):
+    panel = aligned
+    node = show_gland(panel, "us")
+    draw_cyst(node, (30.0, 4.0, 0.0))
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
+    voxels = glands.read(node, "Cyst").array.sum()
+    show_gland(panel, "us", (0.0, 0.0, 5.0))
+    assert glands.read(node, "Cyst").array.sum() == voxels
+    assert glands.read(node).array.sum() == ball().array.sum()
+
+
+def test_a_gland_that_is_found_no_more_takes_nothing_of_the_users_with_it(aligned):
+    panel = aligned
+    node, mr = show_gland(panel, "us"), show_gland(panel, "mr")
+    draw_cyst(node)
+    draw_cyst(mr)
+    for modality in landmarks.MODALITIES:
+        glands.remove(panel.controller.volume(modality), modality)
+    host.process_events()
+    assert segments(node) == ["Cyst"]
+    assert panel.controller.overlays.knownGland("us") is None
+    assert panel.controller.overlays.expectedError() is None
+    panel.ui.flipLrButton.click()
+    assert glands.read(node).array.any()
+    show_gland(panel, "us")
+    assert segments(node) == ["Prostate", "Cyst"]
+    glands.remove(panel.parameters.us, "us")
+    node.GetSegmentation().RemoveSegment("Cyst")
+    glands.remove(panel.parameters.us, "us")
+    assert glands.find(panel.parameters.us, "us") is None
+
+
+def test_a_flip_after_the_gland_was_emptied_moves_everything_else(aligned):
+    panel = aligned
+    node = show_gland(panel, "us")
+    draw_cyst(node)
     edit(node, Volume(np.zeros((4, 4, 4), np.uint8), np.eye(4)))
     assert panel.controller.overlays.knownGland("us") is None
     before = volumes.ijk_to_ras(panel.parameters.us)
