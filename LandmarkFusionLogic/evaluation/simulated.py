@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.evaluation.errors import Finding, mean_position_errors, table
-from LandmarkFusionLogic.evaluation.statistics import bootstrap_interval
+from LandmarkFusionLogic.evaluation.statistics import bootstrap_interval, paired_interval
 from LandmarkFusionLogic.landmarks.detection import detect_landmarks
 from LandmarkFusionLogic.landmarks.networks import network_folder, read_metadata
 from LandmarkFusionLogic.points import FloatArray, Landmark
@@ -97,19 +97,20 @@ def evaluate_trials(
     turns: bool = False,
     models: Mapping[str, str] | None = None,
     workers: int = 1,
+    seeds: Sequence[int] = TEST,
 ) -> list[Outcome]:
-    """Each trial of each modality on the first ``cases`` cases of the test seeds, in ``workers`` processes.
+    """Each trial of each modality on the first ``cases`` of ``seeds`` (default: test seeds), in ``workers`` processes.
 
     Raises InputError as `evaluate_simulated` does.
     """
-    if not 2 <= cases <= len(TEST):
-        raise InputError(f"The number of cases must lie between 2 and {len(TEST)}.")
+    if not 2 <= cases <= len(seeds):
+        raise InputError(f"The number of cases must lie between 2 and {len(seeds)}.")
     if workers < 1:
         raise InputError("At least one worker is needed.")
     chosen = {modality: str(network_folder(modality, (models or {}).get(modality))) for modality in modalities}
     tasks = [
         _Task(seed, modality, tuple(trials(modality, conditions, turns)), chosen[modality], device)
-        for seed in TEST[:cases]
+        for seed in seeds[:cases]
         for modality in modalities
     ]
     outcomes: list[Outcome] = []
@@ -176,6 +177,24 @@ def _row(rows: Sequence[Outcome]) -> str:
         f"{label:<28}{len(rows):>6}{errors.mean():>9.2f}{interval:>15}{np.median(errors):>8.2f}{baseline:>15.1f}"
         f"{flagged:>9.0%}{len(large) / len(rows):>9.0%}{caught}"
     )
+
+
+def describe_against(outcomes: Sequence[Outcome], others: Sequence[Outcome], name: str) -> str:
+    """What network ``name`` loses or gains, case by case: its ``others`` against ``outcomes``, the same trials."""
+    seeds = sorted({outcome.seed for outcome in outcomes})
+    lines = [f"{name} against the network that is used, {len(seeds)} simulated cases, seeds {seeds[0]} to {seeds[-1]}"]
+    for modality, trial in dict.fromkeys((outcome.modality, outcome.trial) for outcome in others):
+        pairs = [
+            [finding for o in rows if (o.modality, o.trial) == (modality, trial) for finding in o.findings]
+            for rows in (outcomes, others)
+        ]
+        used, other = (np.array([finding.error for finding in findings]) for findings in pairs)
+        low, high = paired_interval(other, used, groups=[finding.case for finding in pairs[0]])
+        lines.append(
+            f"{modality.upper()} {trial.title:<26}{used.mean():>7.2f} mm used {other.mean():>7.2f} mm  "
+            f"difference {(other - used).mean():+.2f} ({low:+.2f} to {high:+.2f})"
+        )
+    return "\n".join(lines)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from LandmarkFusionLogic.evaluation.errors import Finding
 from LandmarkFusionLogic.evaluation.simulated import (
     Outcome,
     Trial,
+    describe_against,
     describe_trials,
     evaluate_trials,
     models_of,
@@ -63,6 +64,14 @@ def test_a_row_counts_errors_warnings_and_large_errors_that_came_with_one():
     turp = next(line for line in text.splitlines() if line.startswith("US TURP cavity"))
     assert turp.split()[-4:] == ["0.0", "50%", "0%", "-"]
     assert "seeds 1 to 3" in text
+
+
+def test_another_network_is_compared_case_by_case():
+    used = [_outcome(Trial(), seed, (1.0, 2.0, 3.0)) for seed in range(5)]
+    other = [_outcome(Trial(), seed, (1.0, 2.0, 4.5)) for seed in range(5)]
+    text = describe_against(used, other, "mine")
+    assert "mine against" in text
+    assert text.endswith("2.00 mm used    2.50 mm  difference +0.50 (+0.50 to +0.50)")
 
 
 def test_networks_are_sorted_by_what_they_are_for():

@@ -25,6 +25,12 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder or name of a network, one for each modality (default: those that are used)",
     )
+    simulated.add_argument(
+        "--against", metavar="DIR", help="another network: what it loses or gains, paired; its modality only"
+    )
+    simulated.add_argument(
+        "--validation", action="store_true", help="validation seeds, on which choices may be made, not test seeds"
+    )
     simulated.add_argument("--workers", type=int, default=1, metavar="N", help="processes at once (default: 1)")
     simulated.set_defaults(run=_run)
     add_device(simulated)
@@ -33,26 +39,29 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> None:
     require_torch()
     from LandmarkFusionLogic.evaluation.simulated import (
+        describe_against,
         describe_simulated,
         describe_trials,
         evaluate_trials,
         models_of,
     )
+    from LandmarkFusionLogic.simulation.seeds import TEST, VALIDATION
 
     models = models_of(options.model)
-    modalities = (options.modality,) if options.modality else tuple(sorted(models)) or ("mr", "us")
+    rival = models_of([options.against]) if options.against else {}
+    modalities = (options.modality,) if options.modality else tuple(sorted(rival or models)) or ("mr", "us")
+    seeds = VALIDATION if options.validation else TEST
+    common = (modalities, options.conditions, options.turns)
     with progress() as report:
-        outcomes = evaluate_trials(
-            options.cases,
-            options.device,
-            report,
-            modalities,
-            options.conditions,
-            options.turns,
-            models,
-            options.workers,
+        outcomes = evaluate_trials(options.cases, options.device, report, *common, models, options.workers, seeds)
+        others = (
+            evaluate_trials(options.cases, options.device, report, *common, rival, options.workers, seeds)
+            if rival
+            else []
         )
     if options.conditions or options.turns:
         print(describe_trials(outcomes))
     else:
         print(describe_simulated([finding for outcome in outcomes for finding in outcome.findings]))
+    if others:
+        print(f"\n{describe_against(outcomes, others, options.against)}")
