@@ -7,7 +7,7 @@ from typing import Any
 
 from LandmarkFusionLogic.cli.evaluate import cases, confidence, folds, landmarks, looks, rigid, simulated
 
-KINDS = (cases, simulated, folds, landmarks, looks, rigid, confidence, looks)
+KINDS = (cases, simulated, folds, landmarks, looks, rigid, confidence)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
