@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from LandmarkFusionLogic.cli.train import comparison, landmarks
+from LandmarkFusionLogic.cli.train import comparison, landmarks, match
 
-KINDS = (landmarks, comparison)
+KINDS = (landmarks, comparison, match)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
