@@ -22,7 +22,7 @@ import time
 import traceback
 from typing import IO, Any
 
-from LandmarkFusionLogic import workfolder
+from LandmarkFusionLogic import children, workfolder
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.imageio import silence_warnings
 from LandmarkFusionLogic.jobs import JOBS, from_json, to_json
@@ -148,6 +148,7 @@ def _log(text: str) -> None:
 
 def _end(code: int) -> None:
     """End this process and its children at once, whatever the main thread is doing."""
+    children.end_all()
     workfolder.remove_open()
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(os.getpid())], capture_output=True, check=False)

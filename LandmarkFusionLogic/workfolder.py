@@ -6,12 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from LandmarkFusionLogic.errors import InputError
 
 _open: set[Path] = set()
+_visible: dict[Path, list[Path]] = {}
 
 
 @contextmanager
@@ -49,10 +50,44 @@ def replacing(out: Path) -> Iterator[Path]:
         _open.discard(folder)
 
 
+@contextmanager
+def visible(out: Path, *names: str) -> Iterator[list[Path]]:
+    """The files ``names`` in ``out``, which is made for them, to be written and read by others during a job.
+
+    They are deleted, and folders made for them, when the block ends badly, and stay when it ends well.
+    Raises InputError if ``out`` is a file or cannot be made.
+    """
+    target = Path(os.path.realpath(out))
+    made = _missing(target)
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _remove_empty(made)
+        raise InputError(f"The folder “{out.name}” cannot be made; choose a folder that can be written.") from error
+    files = [target / name for name in names]
+    _visible.update(dict.fromkeys(files, made))
+    try:
+        yield files
+    except BaseException:
+        _remove_visible(files)
+        raise
+    finally:
+        for file in files:
+            _visible.pop(file, None)
+
+
 def remove_open() -> None:
     """Delete the folders that are still being filled; for a process that is about to end in the middle of a job."""
     for folder in list(_open):
         shutil.rmtree(folder, ignore_errors=True)
+    _remove_visible(list(_visible))
+
+
+def _remove_visible(files: list[Path]) -> None:
+    for file in files:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+            _remove_empty(_visible.get(file, []))
 
 
 def _publish(folder: Path, out: Path) -> None:

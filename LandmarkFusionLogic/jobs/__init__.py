@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from LandmarkFusionLogic.jobs.deformable import DeformRequest, DeformResult, TargetError, deform
 from LandmarkFusionLogic.jobs.detection import DetectRequest, DetectResult, detect
 from LandmarkFusionLogic.jobs.fusion import FITS, FuseRequest, FuseResult, TargetRecord, fuse
 from LandmarkFusionLogic.jobs.learning import (
@@ -20,6 +21,7 @@ from LandmarkFusionLogic.jobs.learning import (
     fine_tune,
     keep,
 )
+from LandmarkFusionLogic.jobs.matching import MatchRequest, MatchResult, PointPair, match
 from LandmarkFusionLogic.jobs.reading import load
 from LandmarkFusionLogic.jobs.records import (
     MODALITIES,
@@ -41,6 +43,8 @@ __all__ = [
     "FITS",
     "JOBS",
     "MODALITIES",
+    "DeformRequest",
+    "DeformResult",
     "DetectRequest",
     "DetectResult",
     "FineTuneRequest",
@@ -51,12 +55,17 @@ __all__ = [
     "KeepRequest",
     "KeepResult",
     "LandmarkRecord",
+    "MatchRequest",
+    "MatchResult",
     "Matrix",
+    "PointPair",
     "Report",
     "SimulateRequest",
     "SimulateResult",
+    "TargetError",
     "TargetRecord",
     "VolumeSource",
+    "deform",
     "detect",
     "fine_tune",
     "from_json",
@@ -66,6 +75,7 @@ __all__ = [
     "landmark",
     "landmarks",
     "load",
+    "match",
     "part",
     "record",
     "simulate",
@@ -76,7 +86,9 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "detect": (DetectRequest, detect),
     "fuse": (FuseRequest, fuse),
     "simulate": (SimulateRequest, simulate),
+    "deform": (DeformRequest, deform),
     "keep": (KeepRequest, keep),
     "fine-tune": (FineTuneRequest, fine_tune),
+    "match": (MatchRequest, match),
 }
 """What a worker can be asked for: the request's type and the function."""
