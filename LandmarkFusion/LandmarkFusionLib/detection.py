@@ -12,7 +12,7 @@ from LandmarkFusionLib.volumefile import VolumeFile
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.gland import Gland
 from LandmarkFusionLogic.jobs import DetectResult, from_json
-from LandmarkFusionLogic.mrml.volumes import ijk_to_ras, volume_from_node
+from LandmarkFusionLogic.mrml.volumes import stamp, volume_from_node
 from LandmarkFusionLogic.volume import Volume
 
 NAMES = {"mr": "MR", "us": "US"}
@@ -47,11 +47,11 @@ class Input:
     @classmethod
     def take(cls, modality: str, node: Any, hint: Hint) -> "Input":
         """Check the node and keep what it holds. Raises InputError for a volume that cannot be used."""
-        return cls(modality, node, volume_from_node(node, f"{NAMES[modality]} volume"), _stamp(node), hint)
+        return cls(modality, node, volume_from_node(node, f"{NAMES[modality]} volume"), stamp(node), hint)
 
     def isUnchanged(self) -> bool:
         """Whether the node is still in the scene with the same image in the same place."""
-        return self.node.GetScene() is not None and self.stamp == _stamp(self.node)
+        return self.node.GetScene() is not None and self.stamp == stamp(self.node)
 
 
 class Detection:
@@ -186,11 +186,3 @@ def _gland(result: DetectResult) -> Gland | None:
     except (OSError, ValueError) as error:
         raise InputError(_("The gland that was found cannot be read; detect again.")) from error
     return Gland(Volume(probability, np.array(record.ijk_to_ras)))
-
-
-def _stamp(node: Any) -> Any:
-    image = node.GetImageData()
-    if image is None:
-        return None
-    scalars = image.GetPointData().GetScalars()
-    return scalars, scalars.GetMTime(), image.GetDimensions(), ijk_to_ras(node).tobytes()

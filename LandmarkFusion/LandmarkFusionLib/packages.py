@@ -59,3 +59,13 @@ def ensureTorch() -> None:
         raise InputError(
             _("PyTorch was not installed, so landmarks cannot be found; install it later or place them by hand.")
         )
+
+
+def elastixFolder() -> str:
+    """The folder of the executables that the extension SlicerElastix brings, or "" where it is not installed."""
+    try:
+        from Elastix import ElastixLogic
+
+        return str(ElastixLogic().getElastixBinDir() or "")
+    except Exception:  # Not installed, or another version of it: there are other ways to elastix.
+        return ""

@@ -75,6 +75,15 @@ def add_volume(scene: Node, volume: Volume, name: str) -> Node:
     return node
 
 
+def stamp(node: Node) -> Any:
+    """What changes when the volume gets other voxels or another place; None while it has no image."""
+    image = node.GetImageData()
+    if image is None:
+        return None
+    scalars = image.GetPointData().GetScalars()
+    return scalars, scalars.GetMTime(), image.GetDimensions(), ijk_to_ras(node).tobytes()
+
+
 def world_center(node: Node) -> FloatArray:
     """(3,) RAS mm of the middle of the volume as the views show it, transforms included."""
     bounds = np.zeros(6)
