@@ -281,7 +281,8 @@ def _write(
         "version": __version__,
         "elastix": origin,
         "preset": request.preset,
-        "landmarks": request.landmarks,
+        # The folder of a network of one's own could tell more than its name should.
+        "landmarks": Path(request.landmarks).name,
         "pairs": len(result.pairs),
         "pairs_before_mm": _mean(found.guiding_before_mm),
         "pairs_after_mm": _mean(found.guiding_after_mm),
