@@ -11,23 +11,22 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import NodeModify, VTKObservationMixin
 
-from LandmarkFusionLib import choices, export, packages
+from LandmarkFusionLib import checks, export, findings, packages
 from LandmarkFusionLib.detection import NAMES, Detection, Found, Hint
 from LandmarkFusionLib.editing import Editing
 from LandmarkFusionLib.engine import Engine
+from LandmarkFusionLib.following import Following
 from LandmarkFusionLib.hints import Hints
 from LandmarkFusionLib.learning import Learning
+from LandmarkFusionLib.networks import Networks
 from LandmarkFusionLib.overlays import Overlays
 from LandmarkFusionLib.parameters import Parameters
 from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLib.targets import Targets
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.jobs import landmarks as landmarksFrom
-from LandmarkFusionLogic.landmarks.choices import NetworkChoice
-from LandmarkFusionLogic.mrml import companions, glands, landmarks, transforms, views, volumes
+from LandmarkFusionLogic.mrml import glands, landmarks, transforms, views, volumes
 from LandmarkFusionLogic.mrml.live import LiveFit
 from LandmarkFusionLogic.points import LANDMARK_NAMES
-from LandmarkFusionLogic.rigid.landmarks import gland_pair
 
 
 class Controller(VTKObservationMixin):
@@ -41,17 +40,16 @@ class Controller(VTKObservationMixin):
         self.overlays = Overlays(self)
         self.targets = Targets(self)
         self.learning = Learning(self)
-        self.networks: list[NetworkChoice] = choices.available()
-        self.live = LiveFit(self._onFit, self.editing.remember)
+        self.networks = Networks(self)
+        self.following = Following(self)
+        self.live = LiveFit(self.following.onFit, self.editing.remember)
         self.detection = Detection(self.engine, self.tell, self._onFound, self._onFailed, self._onCancelled)
         self.status: tuple[str, str] = (INFO, "")
         self.parameters: Parameters | None = None
         self._listeners: list[Callable[[], None]] = []
-        self._pair: tuple[Any, Any] | None = None
-        self._shown: tuple[Any, Any, float] | None = None
-        self._network = ""
         self._known: dict[Any, Any] | None = None
-        self._busy = False
+        self.isQuiet = False
+        """Whether changes of the parameter node go unheard."""
         self._later = qt.QTimer()
         self._later.setSingleShot(True)
         self._later.timeout.connect(self.refresh)
@@ -94,7 +92,7 @@ class Controller(VTKObservationMixin):
         self.overlays.forget()
         self.targets.stop()
         self.parameters = parameters
-        self._pair = self._shown = None
+        self.following.forget()
         if parameters is not None:
             self.addObserver(parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._onParameters)
             self.editing.start()
@@ -184,64 +182,7 @@ class Controller(VTKObservationMixin):
             self._known[key] = function()
         return self._known[key]
 
-    def problem(self, *modalities: str) -> str:
-        """What is missing before the landmarks of these volumes can be found, or ""."""
-        for modality in modalities:
-            node = self.volume(modality)
-            if node is None:
-                return _("Choose the {image} volume first.").format(image=NAMES[modality])
-            parent = node.GetParentTransformNode()
-            if parent is not None and not transforms.is_ours(parent):
-                return _(
-                    "The {image} volume is under the transform “{name}”; harden it or take the volume out of it first."
-                ).format(image=NAMES[modality], name=parent.GetName())
-        if self.volume("mr") is not None and self.volume("mr") is self.volume("us"):
-            return _("MR and US are the same volume; choose the ultrasound volume as US.")
-        return ""
-
-    def warnings(self) -> list[str]:
-        """All that the user should be careful about, most important first."""
-        mr, us = self.volume("mr"), self.volume("us")
-        found = []
-        if mr is not None and us is not None and self._looksSwapped(mr, us):
-            found.append(
-                _("“{mr}” is chosen as MR and “{us}” as US: by their names they are swapped.").format(
-                    mr=mr.GetName(), us=us.GetName()
-                )
-            )
-        found += self.live.warnings()
-        if us is not None and self.live.fit is not None and not volumes.orientation_confirmed(us):
-            found.append(_("Left and right of the ultrasound are not confirmed (see Inputs)."))
-        for modality in landmarks.MODALITIES:
-            found += self.found(modality).get("warnings", [])
-        if self.parameters is not None and self.networkChoice() is None:
-            found.append(_("The network that this scene was made with is not on this computer; choose another one."))
-        return list(dict.fromkeys(found))
-
     # Finding landmarks
-
-    def networkChoice(self) -> NetworkChoice | None:
-        """The chosen network, or None where the scene names one that is not here."""
-        key = self.parameters.network if self.parameters is not None else ""
-        return next((each for each in self.networks if each.key == key or not key), None)
-
-    def setNetwork(self, key: str) -> None:
-        """Choose a network by its key; what has been found stays."""
-        if self.parameters is not None and any(each.key == key for each in self.networks):
-            self.parameters.network = key
-
-    def refreshNetworks(self) -> None:
-        """See which networks there are now."""
-        self.networks = choices.available()
-        self.tell()
-
-    def addNetworks(self, folder: str) -> None:
-        """Offer the networks in a folder of the user's, and choose them."""
-        with self.sayingErrors():
-            choice = choices.add(folder)
-            self.refreshNetworks()
-            self.setNetwork(choice.key)
-            self.say(DONE, _("“{title}” can be chosen now.").format(title=choice.title))
 
     def detect(self, *modalities: str, hints: dict[str, Hint] | None = None) -> None:
         """Find the landmarks of these volumes in the worker; what was there is replaced, except locked points.
@@ -251,10 +192,10 @@ class Controller(VTKObservationMixin):
         with self.sayingErrors():
             if self.isBusy():
                 return
-            problem = self.problem(*modalities)
+            problem = checks.problem(self, *modalities)
             if problem:
                 raise InputError(problem)
-            if self.networkChoice() is None:
+            if self.networks.choice() is None:
                 raise InputError(_("The chosen network is not on this computer; choose another one."))
             packages.ensureRequirements()
             packages.ensureTorch()
@@ -293,31 +234,7 @@ class Controller(VTKObservationMixin):
         self.tell()
 
     def _onFound(self, results: dict[str, Found], nodes: dict[str, Any]) -> None:
-        # What was found belongs to the volume it was found in, whatever has been chosen meanwhile.
-        self.stopPlacing()
-        lists = {each: landmarks.find(node, each) or landmarks.create(node, each) for each, node in nodes.items()}
-        self.refresh()
-        self.editing.remember(withGlands=True)
-        kept = []
-        with self.live.paused():
-            for modality, found in results.items():
-                kept += landmarks.write(lists[modality], landmarksFrom(found.result.landmarks))
-                _remember(lists[modality], found)
-                _showGland(nodes[modality], modality, found)
-        if nodes == {modality: self.volume(modality) for modality in landmarks.MODALITIES}:
-            self.parameters.applied = True
-        self.refresh()
-        self.center()
-        views.show_in_3d(slicer.mrmlScene)
-        views.mark_orientation(slicer.mrmlScene)
-        seconds = sum(found.result.seconds for found in results.values())
-        device = ", ".join(sorted({found.result.device for found in results.values()}))
-        text = _("Landmarks found in {seconds:.1f} s on {device}.").format(seconds=seconds, device=device)
-        if kept:
-            text += " " + _("Locked ones were left as they are: {names}.").format(names=", ".join(kept))
-        if self.editing.toCheck():
-            text += " " + _("Some are doubtful: press “Check next”.")
-        self.say(DONE, text)
+        findings.take(self, results, nodes)
 
     def _onFailed(self, message: str) -> None:
         self.say(ERROR, message)
@@ -404,148 +321,19 @@ class Controller(VTKObservationMixin):
     # Following the scene
 
     def _onParameters(self, caller: Any = None, event: Any = None) -> None:
-        if self._busy or self.parameters is None:
+        if self.isQuiet or self.parameters is None:
             return
-        with self._quietly():
-            pair = (self.volume("mr"), self.volume("us"))
-            if pair != self._pair:
-                self._choosePair(pair)
-            else:
-                self._adoptLists()
-            self._useNetwork()
-            self._showLayers()
-            self._watch()
+        with self.quietly():
+            self.following.update()
             self.overlays.update()
             self.targets.update()
         self.tell()
 
-    def _choosePair(self, pair: tuple[Any, Any]) -> None:
-        self.stopPlacing()
-        for volume in self._pair or ():
-            if volume not in pair:
-                self.overlays.hide(volume)
-        self.editing.history.clear()  # Undo must not reach into a pair that is no longer seen.
-        mr, us = self._pair = pair
-        self.status = (INFO, "")
-        # A volume that was an MR before may still lie under a transform of ours; the ultrasound stays where it is.
-        lists = [landmarks.find(us, modality) for modality in landmarks.MODALITIES]
-        transforms.apply(None, us, *lists, *companions.all_of(us))
-        with NodeModify(self.parameters.parameterNode):
-            self.parameters.mrLandmarks = landmarks.find(mr, "mr")
-            self.parameters.usLandmarks = landmarks.find(us, "us")
-            self.parameters.mrToUs = transforms.find(mr, us)
-
-    def _adoptLists(self) -> None:
-        """A list chosen for a volume becomes its own; one that belongs to another volume is refused."""
-        for modality in landmarks.MODALITIES:
-            volume, node = self.volume(modality), self.landmarkList(modality)
-            own = landmarks.find(volume, modality)
-            if node is own:
-                continue
-            try:
-                if node is not None and volume is not None:
-                    landmarks.assign(node, volume, modality)
-                    continue
-                if node is not None:
-                    raise InputError(_("Choose the {image} volume first.").format(image=NAMES[modality]))
-            except InputError as error:
-                self.status = (ERROR, str(error))
-            setattr(self.parameters, f"{modality}Landmarks", own)
-
-    def _showLayers(self) -> None:
-        """Show what is chosen, once: what the user then does to the layers of a view stays."""
-        mr, us, opacity = self.volume("mr"), self.volume("us"), self.parameters.opacity
-        former, self._shown = self._shown, (mr, us, opacity)
-        if former == self._shown:
-            return
-        if us is None or mr is None:
-            if us is not None or mr is not None:
-                views.show(slicer.mrmlScene, us or mr, None, 0.0)
-        elif former is not None and former[:2] == (mr, us):
-            views.set_opacity(slicer.mrmlScene, opacity)
-        else:
-            views.show(slicer.mrmlScene, us, mr, opacity)
-
-    def _watch(self) -> None:
-        if self.volume("mr") is not None and self.volume("mr") is self.volume("us"):
-            self.live.stop()
-        else:
-            self.live.method = self.parameters.fit.value
-            self.live.extra = self._glandPair()
-            self.live.watch(self.landmarkList("mr"), self.landmarkList("us"), self.transform())
-
-    def _onFit(self) -> None:
-        if self.parameters is None:
-            return
-        mr, us = self.volume("mr"), self.volume("us")
-        if self.live.fit is not None and self.transform() is None and mr is not None and us is not None:
-            with self._quietly():
-                self.parameters.mrToUs = transforms.create(mr, us)
-            self._watch()  # Fits again, into the new node.
-            return
-        over = self.transform() if self.parameters.applied else None
-        if transforms.apply(over, mr, self.landmarkList("mr"), *companions.all_of(mr)):
-            # Laid over the ultrasound, both lists would write the same names in the same places.
-            landmarks.show_labels(self.landmarkList("mr"), over is None)
-        if not self._busy:
-            self.overlays.update()
-            self.targets.update()
-            self.tell()
-
-    def _useNetwork(self) -> None:
-        """Have detection use the chosen network; nothing happens while the choice stays the same."""
-        key = self.parameters.network
-        if key != self._network:
-            self._network = key
-            choice = self.networkChoice()
-            folders = choice.folders if choice is not None and key else {}
-            self.detection.models = {
-                each: str(folders[each]) if each in folders else None for each in landmarks.MODALITIES
-            }
-
-    def _glandPair(self) -> list[Any]:
-        """The centroids of both glands, as one more pair for the fit; [] where one of them is not known."""
-        mr, us = (self.overlays.knownGland(each) for each in landmarks.MODALITIES)
-        pair = gland_pair(mr, us) if mr is not None and us is not None else None
-        return [] if pair is None else [pair]
-
     @contextlib.contextmanager
-    def _quietly(self) -> Iterator[None]:
+    def quietly(self) -> Iterator[None]:
         """Change the parameter node without hearing of it."""
-        busy, self._busy = self._busy, True
+        quiet, self.isQuiet = self.isQuiet, True
         try:
             yield
         finally:
-            self._busy = busy
-
-    @staticmethod
-    def _looksSwapped(mr: Any, us: Any) -> bool:
-        return (volumes.guess_modality(mr), volumes.guess_modality(us)) == ("us", "mr")
-
-
-def _remember(node: Any, found: Found) -> None:
-    """Note on the landmark list what found its points and what is to be known about them."""
-    result = found.result
-    landmarks.remember_detection(
-        node,
-        result.model,
-        result.device,
-        result.seconds,
-        result.warnings,
-        kind=result.kind,
-        ask_first=result.ask_first,
-        disagreement_mm=result.disagreement_mm,
-        coverage=result.coverage,
-    )
-
-
-def _showGland(volume: Any, modality: str, found: Found) -> None:
-    """Show the gland that was found, or none where there is none."""
-    record = found.result.gland
-    if found.gland is not None and record is not None and not found.gland.empty:
-        prediction = glands.Prediction(
-            np.array(record.centroid), np.array(record.centroid_covariance), record.millilitres
-        )
-        glands.write(volume, modality, found.gland.mask(), prediction)
-    else:
-        glands.remove(volume, modality)
+            self.isQuiet = quiet

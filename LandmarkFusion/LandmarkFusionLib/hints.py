@@ -8,6 +8,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from LandmarkFusionLib import checks
 from LandmarkFusionLib.detection import NAMES, Hint
 from LandmarkFusionLib.status import INFO
 from LandmarkFusionLogic.errors import InputError
@@ -49,7 +50,7 @@ class Hints(VTKObservationMixin):
         """Have the next click in a view say where the gland is in this image."""
         controller = self._controller
         with controller.sayingErrors():
-            problem = controller.problem(modality)
+            problem = checks.problem(controller, modality)
             if problem:
                 raise InputError(problem)
             controller.stopPlacing()
@@ -67,7 +68,7 @@ class Hints(VTKObservationMixin):
             node, volume = controller.mask(modality), controller.volume(modality)
             if node is None:
                 raise InputError(_("Choose a segmentation of the prostate first."))
-            problem = controller.problem(modality)
+            problem = checks.problem(controller, modality)
             if problem:
                 raise InputError(problem)
             controller.detect(modality, hints={modality: Hint(mask=glands.mask_for(node, volume))})

@@ -204,7 +204,7 @@ class Learning:
                 controller.say(INFO, _("The new networks are not better than the old ones; nothing was changed."))
                 return
             choices.add(out)
-            controller.refreshNetworks()
+            controller.networks.refresh()
             text = _("The new network of the {images} is better and can be chosen under “Network”.")
             controller.say(DONE, text.format(images=_(" and the ").join(better)))
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from LandmarkFusionLib import checks
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import setEnabled
 
@@ -29,7 +30,7 @@ class HintsPanel:
             mask = controller.mask(modality)
             if controller.parameters is not None:
                 selector.setCurrentNode(mask)
-            problem = running or controller.problem(modality)
+            problem = running or checks.problem(controller, modality)
             setEnabled(
                 getattr(self._ui, f"{modality}ClickButton"),
                 problem,

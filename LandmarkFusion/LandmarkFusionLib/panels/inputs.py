@@ -5,6 +5,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from LandmarkFusionLib import checks
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import setEnabled
 from LandmarkFusionLib.status import DONE, ERROR, INFO
@@ -60,17 +61,17 @@ class InputsPanel:
         running = _("A job is running; wait for it or cancel it.") if busy else ""
         setEnabled(
             ui.detectButton,
-            running or controller.problem("mr", "us"),
+            running or checks.problem(controller, "mr", "us"),
             _("Find the three landmarks in both images and lay the MR over the ultrasound."),
         )
         setEnabled(
             ui.detectMrButton,
-            running or controller.problem("mr"),
+            running or checks.problem(controller, "mr"),
             _("Find the landmarks of the MR; those of the ultrasound stay."),
         )
         setEnabled(
             ui.detectUsButton,
-            running or controller.problem("us"),
+            running or checks.problem(controller, "us"),
             _("Find the landmarks of the ultrasound, for instance of a new sweep; those of the MR stay."),
         )
         ui.progressRow.setVisible(busy)
@@ -85,8 +86,8 @@ class InputsPanel:
 
     def _updateNetworks(self) -> None:
         ui, controller = self._ui, self._controller
-        offered = [(each.key, each.title) for each in controller.networks]
-        chosen = controller.networkChoice()
+        offered = [(each.key, each.title) for each in controller.networks.available]
+        chosen = controller.networks.choice()
         if chosen is None:
             offered.append(("", _("not on this computer")))
         if offered != self._offered:
@@ -101,12 +102,12 @@ class InputsPanel:
 
     def _onNetwork(self, index: int) -> None:
         if 0 <= index < len(self._offered):
-            self._controller.setNetwork(self._offered[index][0])
+            self._controller.networks.choose(self._offered[index][0])
 
     def _addNetwork(self) -> None:
         folder = qt.QFileDialog.getExistingDirectory(None, _("Choose a folder with networks"))
         if folder:
-            self._controller.addNetworks(str(folder))
+            self._controller.networks.add(str(folder))
 
     def _updateResult(self) -> None:
         lines = filter(None, (self._result(modality) for modality in ("mr", "us")))
@@ -133,7 +134,7 @@ class InputsPanel:
         return " · ".join(parts)
 
     def _hint(self) -> str:
-        problem = self._controller.problem("mr", "us")
+        problem = checks.problem(self._controller, "mr", "us")
         return problem or _("Detect the landmarks, or place them by hand in the tables below.")
 
     def _updateOrientation(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import qt
 from slicer.i18n import tr as _
 
+from LandmarkFusionLib import checks
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import Table, setEnabled
 
@@ -38,7 +39,7 @@ class RigidPanel:
         self._table.show(rows)
         ui.freTable.setVisible(fit is not None)
         ui.fitLabel.setText(self._summary())
-        warnings = self._controller.warnings()
+        warnings = checks.warnings(self._controller)
         ui.warningsLabel.setText("\n".join("⚠ " + text for text in warnings))
         ui.warningsLabel.setVisible(bool(warnings))
         self._matrix = (
