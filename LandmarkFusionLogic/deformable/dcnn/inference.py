@@ -29,6 +29,8 @@ from LandmarkFusionLogic.volume import Volume
 
 Report = Callable[[float, str], None]
 
+POINTS = 2000
+"""Landmarks of a patch at most, the likeliest: the time of comparing them goes with their square."""
 LEAST_BODY = 0.02
 """Patches with a smaller share of body in either image are skipped."""
 
@@ -203,7 +205,7 @@ class _Runner:
         points, found = [], []
         for image in range(2):
             probability = features.logits[image, 0].sigmoid()
-            at = cell_maxima(probability, allowed[image].to(self._device), CELL, threshold=THRESHOLD)
+            at = cell_maxima(probability, allowed[image].to(self._device), CELL, POINTS, THRESHOLD)
             points.append(at)
             found.append(descriptors([level[image] for level in features.levels], at, size))
         matches = mutual_matches(self._bundle.variant, self._network.matching, *found)
