@@ -1,6 +1,7 @@
-"""The pictures of README and tutorial: the module on the test host, driven as a user would, on a simulated case.
+"""The pictures of README and tutorial: the module on the test host, driven as a user would, on simulated cases.
 
-Run by ``make screenshots``; needs the case that ``make demo`` leaves in demo-output/.
+Run by ``make screenshots``; needs the case that ``make demo`` leaves in demo-output/, and for the deformable
+registration elastix.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=Path, default=ROOT / "demo-output/case", help="folder with mr.nrrd and us.nrrd")
     parser.add_argument("--out", type=Path, default=ROOT / "Resources/Screenshots")
+    parser.add_argument("--only", choices=["fusion", "deformable"], help="take the pictures of one part only")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -27,25 +29,81 @@ def main() -> None:
     _, widget = host.load_module(ROOT / "LandmarkFusion/LandmarkFusion.py")
     import slicer
 
+    if options.only != "deformable":
+        fuse(widget, options.case, options.out)
+    if options.only != "fusion":
+        slicer.mrmlScene.Clear(0)
+        host.process_events()
+        deform(widget, options.out)
+    host.stop()
+
+
+def fuse(widget: Any, case: Path, out: Path) -> None:
+    """Landmarks, the rigid fit, a correction, targets."""
+    import slicer
+
     ui, controller = widget.ui, widget.controller
-    slicer.util.loadVolume(str(options.case / "mr.nrrd"), {"name": "MR"})
-    slicer.util.loadVolume(str(options.case / "us.nrrd"), {"name": "US"})
+    slicer.util.loadVolume(str(case / "mr.nrrd"), {"name": "MR"})
+    slicer.util.loadVolume(str(case / "us.nrrd"), {"name": "US"})
     widget.enter()
     host.process_events(0.5)
-    host.screenshot(widget, options.out / "1-choose.png")
+    host.screenshot(widget, out / "1-choose.png")
 
     ui.detectButton.click()
     host.process_events(until=lambda: not controller.isBusy(), timeout=600)
     host.process_events(0.5)
-    host.screenshot(widget, options.out / "2-aligned.png")
+    host.screenshot(widget, out / "2-aligned.png")
 
     ui.confirmButton.click()
     drag(controller, "Posterior median")
-    host.screenshot(widget, options.out / "3-corrected.png")
+    host.screenshot(widget, out / "3-corrected.png")
 
     carry_over_a_target(ui, controller)
-    host.screenshot(widget, options.out / "4-targets.png")
-    host.stop()
+    host.screenshot(widget, out / "4-targets.png")
+
+
+def deform(widget: Any, out: Path, seed: int = 11) -> None:
+    """Two simulated scans of one abdomen: landmarks are found, then they guide the deformable registration."""
+    import slicer
+
+    from LandmarkFusionLogic.mrml import views, volumes
+    from LandmarkFusionLogic.simulation.ct import ct_volume
+    from LandmarkFusionLogic.simulation.deformations import deform, draw_deformation
+
+    ui, controller = widget.ui, widget.controller
+    fixed = ct_volume(seed, (80, 96, 112), 2.5)
+    deformation = draw_deformation(seed, fixed)
+    nodes = {
+        "Fixed": volumes.add_volume(slicer.mrmlScene, fixed, "Scan 1"),
+        "Moving": volumes.add_volume(slicer.mrmlScene, deform(fixed, deformation), "Scan 2"),
+    }
+    # The simulation's map goes from the moving image's points to those of the volume it was made from, or back.
+    places = np.random.default_rng(seed).uniform(-50.0, 50.0, (4, 3))
+    for side, points in (("Fixed", places), ("Moving", deformation.to_moving(places))):
+        getattr(ui, f"deform{side}Selector").setCurrentNode(nodes[side])
+        marks = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", f"Marks in {side.lower()}")
+        marks.CreateDefaultDisplayNodes()
+        marks.GetDisplayNode().SetVisibility(False)
+        for number, point in enumerate(points, start=1):
+            marks.AddControlPoint(*point, f"Vessel {number}")
+        getattr(ui, f"deform{side}PointsSelector").setCurrentNode(marks)
+    for name in ("inputs", "landmarks", "rigid", "targets", "views", "hints", "report"):
+        button = getattr(ui, f"{name}Button", None)
+        if button is not None and hasattr(button, "collapsed"):
+            button.collapsed = True
+    ui.deformButton.collapsed = False
+    slicer.app.layoutManager().resetSliceViews()
+    ui.deformFindButton.click()
+    host.process_events(until=lambda: not controller.isBusy(), timeout=600)
+    views.show(slicer.mrmlScene, nodes["Fixed"], nodes["Moving"], 0.5)
+    host.process_events(0.5)
+    host.screenshot(widget, out / "5-pairs.png")
+
+    ui.deformRegisterButton.click()
+    host.process_events(until=lambda: not controller.isBusy(), timeout=600)
+    ui.deformShowSelector.setCurrentIndex(1)
+    host.process_events(0.5)
+    host.screenshot(widget, out / "6-deformed.png")
 
 
 def drag(controller: Any, name: str) -> None:

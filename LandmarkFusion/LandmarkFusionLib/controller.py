@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from slicer.util import NodeModify, VTKObservationMixin
 
 from LandmarkFusionLib import checks, export, findings, packages
+from LandmarkFusionLib.deformable import Deformable
 from LandmarkFusionLib.detection import NAMES, Detection, Found, Hint
 from LandmarkFusionLib.editing import Editing
 from LandmarkFusionLib.engine import Engine
@@ -40,6 +41,7 @@ class Controller(VTKObservationMixin):
         self.overlays = Overlays(self)
         self.targets = Targets(self)
         self.learning = Learning(self)
+        self.deformable = Deformable(self)
         self.networks = Networks(self)
         self.following = Following(self)
         self.live = LiveFit(self.following.onFit, self.editing.remember)
@@ -91,6 +93,7 @@ class Controller(VTKObservationMixin):
         self.hints.stop()
         self.overlays.forget()
         self.targets.stop()
+        self.deformable.stop()
         self.parameters = parameters
         self.following.forget()
         if parameters is not None:
@@ -205,11 +208,11 @@ class Controller(VTKObservationMixin):
 
     def isBusy(self) -> bool:
         """Whether a job is under way or being ended."""
-        return self.detection.isBusy() or self.learning.isBusy()
+        return self.detection.isBusy() or self.learning.isBusy() or self.deformable.isBusy()
 
     def progress(self) -> tuple[float, str]:
         """How far the running job is (0..1), and what it is at."""
-        run = self.learning if self.learning.isBusy() else self.detection
+        run = next((each for each in (self.learning, self.deformable) if each.isBusy()), self.detection)
         return run.fraction, run.text
 
     def expectedErrors(self) -> dict[str, float]:
@@ -229,6 +232,8 @@ class Controller(VTKObservationMixin):
         """End what is running."""
         if self.learning.isBusy() and not self.engine.isBusy():
             self.learning.cancel()
+        elif self.deformable.isBusy():
+            self.deformable.cancel()
         else:
             self.detection.cancel()
         self.tell()
@@ -327,6 +332,7 @@ class Controller(VTKObservationMixin):
             self.following.update()
             self.overlays.update()
             self.targets.update()
+            self.deformable.update()
         self.tell()
 
     @contextlib.contextmanager

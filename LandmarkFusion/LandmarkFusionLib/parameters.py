@@ -6,8 +6,10 @@ from typing import Annotated
 from slicer import (
     vtkMRMLLinearTransformNode,
     vtkMRMLMarkupsFiducialNode,
+    vtkMRMLMarkupsROINode,
     vtkMRMLNode,
     vtkMRMLScalarVolumeNode,
+    vtkMRMLTransformNode,
 )
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
@@ -31,6 +33,35 @@ class FitMethod(enum.Enum):
         }[self]
 
 
+class Preset(enum.Enum):
+    """The settings of the deformable registration; the values are those of the job ``deform``."""
+
+    FAST = "fast"
+    PAPER = "paper"
+
+    def label(self) -> str:
+        """What the combo box says."""
+        return {Preset.FAST: _("Fast"), Preset.PAPER: _("As published (Grewal 2023), slower")}[self]
+
+
+class Comparison(enum.Enum):
+    """How fixed and deformed volume are shown."""
+
+    OVERLAY = "overlay"
+    CHECKERBOARD = "checkerboard"
+    DIFFERENCE = "difference"
+    JACOBIAN = "jacobian"
+
+    def label(self) -> str:
+        """What the combo box says."""
+        return {
+            Comparison.OVERLAY: _("Deformed over fixed"),
+            Comparison.CHECKERBOARD: _("Checkerboard"),
+            Comparison.DIFFERENCE: _("Difference"),
+            Comparison.JACOBIAN: _("Jacobian map"),
+        }[self]
+
+
 @parameterNodeWrapper
 class Parameters:
     """What is chosen. Widgets are bound to these names by their property SlicerParameterName.
@@ -38,6 +69,10 @@ class Parameters:
     The landmark lists and the transform follow from the two volumes (each volume has its own list, each pair its own
     transform); they are kept here so that scripts and other modules find them. ``network`` is the key of a network
     choice, "" the default. ``targets`` is what is carried over from the MR, ``targetsInUs`` where it arrives.
+
+    What begins with ``deform`` belongs to the deformable registration: its volumes, masks and points, the transform
+    MR to US or another to start from (it maps moving to fixed), the source of landmarks (none, points, mind, or a
+    network's name), and the transform node of the last result.
     """
 
     mr: vtkMRMLScalarVolumeNode
@@ -59,3 +94,17 @@ class Parameters:
     targetsInUs: vtkMRMLMarkupsFiducialNode
     mrPoint: str = APEX
     usPoint: str = APEX
+    deformFixed: vtkMRMLScalarVolumeNode
+    deformMoving: vtkMRMLScalarVolumeNode
+    deformFixedMask: vtkMRMLNode
+    deformMovingMask: vtkMRMLNode
+    deformInitial: vtkMRMLLinearTransformNode
+    deformLandmarks: str = "mind"
+    deformFixedPoints: vtkMRMLMarkupsFiducialNode
+    deformMovingPoints: vtkMRMLMarkupsFiducialNode
+    deformConfidence: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
+    deformPreset: Preset = Preset.FAST
+    deformWeights: bool = False
+    deformRegion: vtkMRMLMarkupsROINode
+    deformShow: Comparison = Comparison.OVERLAY
+    deformResult: vtkMRMLTransformNode

@@ -6,6 +6,7 @@ from typing import Any
 import slicer
 
 from LandmarkFusionLib.controller import Controller
+from LandmarkFusionLib.panels.deformable import DeformablePanel
 from LandmarkFusionLib.panels.hints import HintsPanel
 from LandmarkFusionLib.panels.inputs import InputsPanel
 from LandmarkFusionLib.panels.landmarks import LandmarksPanel
@@ -22,6 +23,7 @@ PANELS = {
     "Rigid": RigidPanel,
     "Targets": TargetsPanel,
     "Views": ViewsPanel,
+    "Deformable": DeformablePanel,
     "Learning": LearningPanel,
     "Report": ReportPanel,
 }

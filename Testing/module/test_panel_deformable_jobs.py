@@ -1,0 +1,254 @@
+"""The deformable registration in the panel, with the real worker and the real elastix."""
+
+import os
+import shutil
+import tempfile
+import time
+
+import deformed
+import host
+import numpy as np
+import pytest
+import slicer
+from conftest import cells
+from test_panel_deformable import choose_source, chosen, finish, own_points  # noqa: F401
+
+from LandmarkFusionLogic.mrml import correspondences, deformable, volumes
+from LandmarkFusionLogic.volume import Volume
+
+elastix = pytest.mark.skipif(not deformed.has_elastix(), reason="elastix is not installed")
+
+
+@pytest.fixture(scope="module")
+def case():
+    return deformed.pair()
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path, monkeypatch):
+    """Everything temporary in one place, to see what is left behind."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+def children(process):
+    """The processes below a process, by their ID."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as stream:
+                parent = int(stream.read().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == process:
+            found += [int(name), *children(int(name))]
+    return found
+
+
+def alive(process):
+    return os.path.exists(f"/proc/{process}")
+
+
+@elastix
+def test_register(chosen, case, nodes, temporary):  # noqa: F811
+    panel, ui = chosen, chosen.ui
+    own_points(panel, case)
+    before = nodes()
+    layout = slicer.app.layoutManager().layout
+    ui.deformRegisterButton.click()
+    assert not ui.deformRegisterButton.enabled
+    assert ui.deformProgressRow.visible
+    seen = []
+    panel.controller.addListener(lambda: seen.append(ui.deformStatusLabel.text))
+    host.process_events(until=lambda: panel.controller.deformable.metric.canShow(), timeout=60)
+    ui.deformPlotButton.click()  # While it runs.
+    selection = slicer.app.applicationLogic().GetSelectionNode()
+    chart = slicer.mrmlScene.GetNodeByID(selection.GetActivePlotChartID())
+    table = chart.GetNthPlotSeriesNode(0).GetTableNode().GetTable()
+    rows = table.GetNumberOfRows()
+    finish(panel)
+    assert panel.status.startswith("✓ Registered in")
+    assert any("Affine" in text for text in seen)
+    assert any("Deformable" in text and "resolution 2 of" in text and "left" in text for text in seen)
+    assert any("metric" in text for text in seen)
+    names = [chart.GetNthPlotSeriesNode(index).GetName() for index in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert names == ["affine", "deformable"]
+    last = chart.GetNthPlotSeriesNode(1).GetTableNode().GetTable()
+    assert table.GetNumberOfRows() + last.GetNumberOfRows() > rows
+
+    *rows, mean = cells(ui.deformTable)
+    assert [row[0] for row in rows] == [f"P{number}" for number in range(1, 9)]
+    assert float(mean[2]) < 1.0 < float(mean[1])
+    gaps = [
+        np.subtract(panel.here.GetNthControlPointPositionWorld(i), panel.there.GetNthControlPointPositionWorld(i))
+        for i in range(8)
+    ]
+    shown = [float(row[2]) for row in rows]
+    assert np.allclose(np.linalg.norm(gaps, axis=1), shown, atol=0.1)  # What is listed is what is seen.
+    assert "elastix" in panel.controller.deformable.log
+    assert not ui.deformWarningsLabel.text
+    assert not list(temporary.glob("landmarkfusion-*"))
+
+    ui.deformUndoButton.click()
+    host.process_events()
+    left = nodes()
+    left.pop("vtkMRMLPlotViewNode", None)  # Views stay when another layout is shown.
+    assert left == before
+    assert slicer.app.layoutManager().layout == layout
+
+
+@elastix
+def test_cancel_while_elastix_runs(chosen, nodes, temporary):  # noqa: F811
+    panel = chosen
+    before = nodes()
+    panel.ui.deformRegisterButton.click()
+    host.process_events(until=lambda: panel.controller.deformable.metric.canShow(), timeout=60)
+    worker = panel.controller.engine.processId()
+    below = children(worker)
+    assert below
+    started = time.monotonic()
+    panel.ui.deformCancelButton.click()
+    finish(panel)
+    assert time.monotonic() - started < 2.0
+    assert panel.status == "Cancelled; nothing was changed."
+    assert nodes() == before
+    host.process_events(until=lambda: not any(map(alive, below)), timeout=2)
+    assert not any(map(alive, [worker, *below]))
+    assert not list(temporary.glob("landmarkfusion-*"))
+    assert panel.ui.deformRegisterButton.enabled
+
+
+def test_find_landmarks_and_take_them_back(chosen, case, nodes):  # noqa: F811
+    panel = chosen
+    before = nodes()
+    choose_source(panel, "mind")
+    panel.ui.deformFindButton.click()
+    finish(panel)
+    assert panel.status.startswith("✓ Found ")
+    lists = correspondences.find(panel.fixed, panel.moving)
+    pairs = correspondences.read(lists[0], panel.fixed, lists[1], panel.moving)
+    errors = [np.linalg.norm(case.to_moving(np.array(pair.fixed)) - pair.moving) for pair in pairs]
+    assert len(pairs) > 20
+    assert np.median(errors) < 2.0
+    assert panel.ui.deformRegisterButton.toolTip == "Guided by the pairs that are shown."
+    panel.ui.deformUndoButton.click()
+    host.process_events()
+    assert nodes() == before
+
+
+def test_cancel_while_landmarks_are_found(chosen, nodes, temporary):  # noqa: F811
+    choose_source(chosen, "mind")
+    before = nodes()
+    chosen.ui.deformFindButton.click()
+    chosen.ui.deformCancelButton.click()  # While the volumes are handed over.
+    finish(chosen)
+    assert chosen.status == "Cancelled; nothing was changed."
+    chosen.ui.deformFindButton.click()
+    host.process_events(until=lambda: chosen.controller.deformable.fraction > 0, timeout=60)
+    chosen.ui.deformCancelButton.click()
+    finish(chosen)
+    assert chosen.status == "Cancelled; nothing was changed."
+    assert nodes() == before
+    assert not list(temporary.glob("landmarkfusion-*"))
+
+
+def test_a_scene_that_is_closed_ends_the_job(chosen, temporary):  # noqa: F811
+    choose_source(chosen, "mind")
+    chosen.ui.deformFindButton.click()
+    host.process_events(until=lambda: chosen.controller.engine.processId() != 0, timeout=10)
+    slicer.mrmlScene.Clear(0)
+    finish(chosen)
+    assert not chosen.controller.deformable.isBusy()
+    assert chosen.parameters.deformFixed is None
+    assert not list(temporary.glob("landmarkfusion-*"))
+
+
+def flat(panel, case):
+    array = np.full_like(case.moving.array, 3.0)
+    panel.ui.deformMovingSelector.setCurrentNode(
+        volumes.add_volume(slicer.mrmlScene, Volume(array, case.moving.ijk_to_ras), "flat")
+    )
+
+
+def thin(panel, case):
+    panel.ui.deformMovingSelector.setCurrentNode(
+        volumes.add_volume(slicer.mrmlScene, Volume(case.moving.array[:1], case.moving.ijk_to_ras), "thin")
+    )
+
+
+def apart(panel, case):
+    affine = case.moving.ijk_to_ras.copy()
+    affine[:3, 3] += 900.0
+    panel.ui.deformMovingSelector.setCurrentNode(
+        volumes.add_volume(slicer.mrmlScene, Volume(case.moving.array, affine), "far away")
+    )
+
+
+def unnamed(panel, case):
+    own_points(panel, case)
+    for index in range(8):
+        panel.there.SetNthControlPointLabel(index, f"Q{index}")
+    choose_source(panel, "points")
+
+
+def no_elastix(panel, case):
+    panel.ui.deformElastixPath.setCurrentPath("/nowhere/elastix")
+
+
+def empty_mask(panel, case):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nothing")
+    panel.ui.deformFixedMaskSelector.setCurrentNode(node)
+
+
+BAD = {
+    "constant": (flat, "same value"),
+    "2D": (thin, "only one slice"),
+    "no overlap": (apart, "overlap"),
+    "names differ": (unnamed, "No point has the same name"),
+    "elastix not found": (no_elastix, "elastix"),
+    "empty mask": (empty_mask, "has no segment"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_input_that_cannot_be_used(chosen, case, nodes, temporary, kind):  # noqa: F811
+    spoil, sentence = BAD[kind]
+    spoil(chosen, case)
+    host.process_events()
+    before = nodes()
+    chosen.ui.deformRegisterButton.click()
+    finish(chosen)
+    assert chosen.status.startswith("Error: ")
+    assert sentence in chosen.status
+    assert nodes() == before
+    assert chosen.parameters.deformResult is None
+    assert not list(temporary.glob("landmarkfusion-*"))
+    assert not host.dialogs.messages
+
+
+def test_elastix_of_the_extension_is_used(chosen, monkeypatch, tmp_path):  # noqa: F811
+    import sys
+    import types
+
+    from LandmarkFusionLib import packages
+
+    assert packages.elastixFolder() == ""
+    module = types.ModuleType("Elastix")
+    module.ElastixLogic = type("ElastixLogic", (), {"getElastixBinDir": lambda self: str(tmp_path / "bin")})
+    monkeypatch.setitem(sys.modules, "Elastix", module)
+    assert packages.elastixFolder() == str(tmp_path / "bin")
+
+
+def test_a_deformed_volume_can_be_registered_again(chosen, case, tmp_path):  # noqa: F811
+    from test_panel_deformable import given
+
+    given(chosen, case, tmp_path / "first")
+    shutil.rmtree(tmp_path / "first")
+    assert deformable.is_ours(chosen.moving.GetParentTransformNode())
+    assert chosen.ui.deformRegisterButton.enabled
+    request, inputs = chosen.controller.deformable._inputs()
+    assert np.array_equal(inputs["moving"].array, case.moving.array)
+    assert request["initial"] is None
