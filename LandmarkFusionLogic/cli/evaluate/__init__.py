@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from LandmarkFusionLogic.cli.evaluate import cases, confidence, folds, landmarks, looks, rigid, simulated
+from LandmarkFusionLogic.cli.evaluate import cases, confidence, deformable, folds, landmarks, looks, rigid, simulated
 
-KINDS = (cases, simulated, folds, landmarks, looks, rigid, confidence)
+KINDS = (cases, simulated, folds, landmarks, looks, rigid, confidence, deformable)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -1,0 +1,73 @@
+"""Figures 7 and 10 of Grewal 2023 as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.evaluation.deformable import BINS_MM, NONE, Outcome
+from LandmarkFusionLogic.evaluation.deformabletable import matching_by_motion, matchings, sources, tre_by_motion
+
+
+def plot(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
+    """Draw the figures of one data set into ``folder``, which is made, and return their files.
+
+    Raises InputError if they cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    name = outcomes[0].dataset
+    figures = {}
+    if sources(outcomes):
+        figure = Figure(figsize=(5, 3.5), layout="constrained")
+        axes = figure.subplots()
+        for source in sources(outcomes):
+            errors = np.sort(np.concatenate([each.errors for each in matchings(outcomes, source)]))
+            axes.step(errors, np.arange(1, len(errors) + 1) / len(errors) * 100, label=source)
+        axes.set(
+            xlim=(0, 10),
+            ylim=(0, 100),
+            xlabel="spatial matching error, mm",
+            ylabel="landmarks, %",
+            title=f"{name}: {len(outcomes)} pairs",
+        )
+        axes.axvline(4, color="0.6", linewidth=0.8)
+        axes.legend(loc="lower right")
+        figures[f"{name}-matching-errors.png"] = figure
+        figures[f"{name}-by-displacement.png"] = _by_motion(outcomes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, figure in figures.items():
+            figure.savefig(folder / file, dpi=120)
+    except OSError as error:
+        raise InputError(f"The figures cannot be written to “{folder.name}”; choose another folder.") from error
+    return [folder / file for file in figures]
+
+
+def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.3), layout="constrained")
+    share, density, error = figure.subplots(1, 3)
+    places = np.arange(len(BINS_MM) - 1)
+    labels = [f"{low:g}-{high:g}" for low, high in pairwise(BINS_MM)]
+    voxels = np.sum([outcome.voxels for outcome in outcomes], axis=0).astype(np.float64)
+    for source in sources(outcomes):
+        near, dense = matching_by_motion(matchings(outcomes, source), voxels)
+        share.plot(places, 100 * near, "o-", label=source)
+        density.plot(places, dense, "o-", label=source)
+    for name in dict.fromkeys(name for outcome in outcomes for name in outcome.registration):
+        error.plot(places, tre_by_motion(outcomes, name), "o-", label="without" if name == NONE else name)
+    share.set(ylabel="landmarks within 4 mm, %", ylim=(0, 102))
+    density.set(ylabel="landmarks per 1000 voxels", ylim=(0, None))
+    error.set(ylabel="TRE, mm", ylim=(0, None))
+    for axes in (share, density, error):
+        axes.set_xticks(places, labels)
+        axes.set_xlabel("true displacement, mm")
+        if axes.lines:
+            axes.legend()
+    return figure

@@ -1,0 +1,177 @@
+"""The evaluation of correspondences and registration: its cases, its tests, its tables, going on with a run."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from LandmarkFusionLogic import cli
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.evaluation import deformable, deformablepairs
+from LandmarkFusionLogic.evaluation.deformable import Matching, Outcome, Planted, Registration, Task, measure
+from LandmarkFusionLogic.evaluation.deformableplots import plot
+from LandmarkFusionLogic.evaluation.deformabletable import describe, matching_by_motion, tre_by_motion
+from LandmarkFusionLogic.evaluation.ranktests import dunn_bonferroni, friedman
+from LandmarkFusionLogic.imageio import write_volume
+from LandmarkFusionLogic.simulation.seeds import TEST, TRAINING, VALIDATION
+from LandmarkFusionLogic.volume import Volume
+
+
+def test_friedman_is_scipys_and_dunn_is_worked_out_by_hand():
+    values = np.random.default_rng(0).integers(0, 6, (40, 4)) + np.array([0, 0, 1, 2])
+    expected = stats.friedmanchisquare(*values.T)
+    found = friedman(values)
+    assert found.chi_square == pytest.approx(expected.statistic)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.freedom == 3
+    # Three samples always in the same order: mean ranks 1, 2, 3; z = 1 / sqrt(3 · 4 / (6 · 8)) = 2 and 4.
+    ordered = np.arange(3.0) + np.zeros((8, 1))
+    found = dunn_bonferroni(ordered, ["a", "b", "c"])
+    assert found["a", "b"] == pytest.approx(3 * 2 * stats.norm.sf(2))
+    assert found["a", "c"] == pytest.approx(3 * 2 * stats.norm.sf(4))
+
+
+def test_equal_and_missing_values_do_no_harm():
+    assert friedman(np.ones((5, 3))).p == 1.0
+    values = np.random.default_rng(0).normal(size=(10, 3))
+    values[3, 1] = np.nan
+    assert friedman(values) == friedman(np.delete(values, 3, axis=0))
+    assert np.isnan(friedman(np.full((2, 3), np.nan)).p)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    shape = (36, 44, 48)
+    body = np.zeros(shape)
+    body[4:-4, 5:-5, 5:-5] = 1
+    texture = sum(ndimage.gaussian_filter(random.normal(size=shape), s) * s**1.5 for s in (1.2, 3))
+    array = -1000 + ndimage.gaussian_filter(body, 1) * (1050 + 150 * texture)
+    (folder / "ct-lung").mkdir()
+    write_volume(folder / "ct-lung" / "3DCT_lung.mha", Volume(array.astype(np.float32), np.diag([-3.0, -3.0, 3.0, 1])))
+    return folder
+
+
+@pytest.fixture
+def small(monkeypatch):
+    make_pair = deformablepairs.make_pair
+    monkeypatch.setattr(
+        deformable, "make_pair", lambda dataset, seed, data: make_pair(dataset, seed, data, (44, 52, 56))
+    )
+
+
+def test_a_pair_is_what_its_truth_says(data):
+    pair = deformablepairs.make_pair("ct-lung", 3, data, (44, 52, 56))
+    assert pair.fixed.array.shape == pair.moving.array.shape == pair.body.shape == (44, 52, 56)
+    assert pair.fixed.spacing == pytest.approx(2.0)
+    assert 50 < len(pair.points) <= deformablepairs.POINTS
+    assert pair.deformation.to_fixed(pair.partners) == pytest.approx(pair.points, abs=1e-3)
+    assert np.linalg.norm(pair.partners - pair.points, axis=1).mean() > 2
+
+    def values(volume, points):
+        back = np.linalg.inv(volume.ijk_to_ras)
+        index = (points @ back[:3, :3].T + back[:3, 3]).T[::-1]
+        return ndimage.map_coordinates(volume.array, index, order=1)
+
+    there = values(pair.moving, pair.partners)
+    assert np.corrcoef(values(pair.fixed, pair.points), there)[0, 1] > 0.8
+    assert np.corrcoef(values(pair.fixed, pair.points), values(pair.moving, pair.points))[0, 1] < 0.6
+    again = deformablepairs.make_pair("ct-lung", 3, data, (44, 52, 56))
+    assert np.array_equal(again.moving.array, pair.moving.array)
+
+
+def test_seeds_of_tests_are_nobody_elses():
+    assert deformablepairs.seeds_of("ct-pelvis", 3) == list(TEST[:3])
+    assert deformablepairs.seeds_of("ct-lung", 3) == list(VALIDATION[:3])
+    assert not set(TEST) & set(VALIDATION)
+    assert TEST[-1] not in TRAINING
+    with pytest.raises(InputError, match="number of cases"):
+        deformablepairs.seeds_of("simulated", 0)
+
+
+def test_matching_is_measured_kept_and_not_measured_again(data, small, tmp_path, monkeypatch):
+    task = Task("ct-lung", VALIDATION[0], ("mind",), str(data), register=False, outliers=True, folder=str(tmp_path))
+    outcome = measure(task)
+    found = outcome.matching["mind"]
+    assert len(found.errors) == len(found.motion) > 50
+    assert np.mean(np.array(found.errors) < 4) > 0.95
+    assert len(found.unchecked) >= len(found.errors)
+    assert sum(outcome.voxels) > 10_000
+    thirty = outcome.planted[-1]
+    assert thirty.share == 0.3
+    assert thirty.found > 0.7  # Of hardly more than a hundred pairs in this little volume.
+    assert thirty.lost < 0.1
+    monkeypatch.setattr(deformable, "make_pair", None)
+    assert str(dataclasses.asdict(measure(task))) == str(dataclasses.asdict(outcome))  # NaN is not itself.
+    next(tmp_path.glob("*.json")).write_text("{}")
+    with pytest.raises(InputError, match="is damaged"):
+        measure(task)
+
+
+def _outcomes():
+    random = np.random.default_rng(0)
+    outcomes = []
+    for seed in range(6):
+        motion = random.uniform(0, 30, 50)
+        plain = random.gamma(2, 1.0, 50)
+        outcomes.append(
+            Outcome(
+                "ct-pelvis",
+                seed,
+                motion.tolist(),
+                motion.tolist(),
+                Registration((plain + 2).tolist(), 0.9, 0.0, 4.0),
+                [1000, 1000, 1000, 1000, 1000, 0],
+                {"mind": Matching([0.5, 1.0, 5.0], [1.0, 2.0, 12.0], [0.5, 1.0, 5.0, 9.0], 7.0)},
+                {
+                    "none": Registration(plain.tolist(), 0.3, 0.0, 10.0),
+                    "mind": Registration((plain - 0.1).tolist(), 0.2, 0.0, 11.0),
+                },
+                [Planted(0.0, float("nan"), 0.02, 0.0), Planted(0.3, 0.98, 0.01, 0.02)],
+            )
+        )
+    return outcomes
+
+
+def test_the_tables_say_what_was_measured():
+    text = describe(_outcomes())
+    assert "ct-pelvis: 6 deformed pairs, seeds 0 to 5" in text
+    row = next(line for line in text.splitlines() if line.startswith("with mind"))
+    assert "-0.100" in row
+    assert "-0.100 to -0.100" in row
+    row = next(line for line in text.splitlines() if line.startswith("mind  "))
+    assert "3 ± 0" in row
+    assert "25.0%" in row
+    assert "66.7%" in row
+    assert "98.0%" in text
+    assert "none / mind p = " in text
+
+
+def test_bins_of_the_displacement():
+    outcomes = _outcomes()
+    share, density = matching_by_motion([each.matching["mind"] for each in outcomes], np.array([6e3] * 5 + [0.0]))
+    assert share[0] == 1.0
+    assert share[2] == 0.0
+    assert np.isnan(share[1])
+    assert density[0] == pytest.approx(2.0)
+    assert np.isnan(density[5])
+    assert np.isnan(tre_by_motion(outcomes, "none")[5])
+
+
+def test_the_figures_are_drawn(tmp_path):
+    files = plot(_outcomes(), tmp_path / "figures")
+    assert [file.name for file in files] == ["ct-pelvis-matching-errors.png", "ct-pelvis-by-displacement.png"]
+    assert all(file.stat().st_size > 5000 for file in files)
+
+
+def test_the_command_prints_them(data, small, tmp_path, capsys):
+    words = ["evaluate", "deformable", "--on", "ct-lung", "--data", str(data), "--cases", "1", "--matching-only"]
+    assert cli.main([*words, "--source", "mind", "--plots", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "Table 1" in printed
+    assert "Table 2" not in printed
+    assert (tmp_path / "ct-lung-matching-errors.png").exists()
+    assert cli.main([*words, "--source", "no-such-network"]) == 2
+    assert cli.main([*words[:3], "ct-pelvis", *words[4:], "--source", "mind"]) == 2
