@@ -96,6 +96,7 @@ def deform(widget: Any, out: Path, seed: int = 11) -> None:
     ui.deformFindButton.click()
     host.process_events(until=lambda: not controller.isBusy(), timeout=600)
     views.show(slicer.mrmlScene, nodes["Fixed"], nodes["Moving"], 0.5)
+    ui.deformConfidenceSlider.setValue(0.6)
     host.process_events(0.5)
     host.screenshot(widget, out / "5-pairs.png")
 

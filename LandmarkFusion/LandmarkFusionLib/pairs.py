@@ -23,6 +23,7 @@ class Pairs(VTKObservationMixin):
         """The list in the fixed and the one in the moving volume, or None where there are none."""
         self._owner = owner
         self._least = -1.0
+        self._shown = 0
         self._removed = False
         self._busy = False
         # Many points may change in one go: the lines follow once, when they are done.
@@ -61,13 +62,14 @@ class Pairs(VTKObservationMixin):
 
     def shown(self) -> int:
         """How many pairs are shown."""
-        return correspondences.count_shown(self.lists[0]) if self.lists is not None else 0
+        return self._shown if self.lists is not None else 0
 
     def _draw(self) -> None:
         self._busy = True
         try:
             correspondences.filter_shown(*self.lists, self._least)
             correspondences.draw_lines(*self.lists, self._least)
+            self._shown = correspondences.count_shown(self.lists[0])
         finally:
             self._busy = False
 

@@ -148,6 +148,7 @@ def draw_lines(fixed_list: Node, moving_list: Node, least: float) -> Node:
         display.SetSaveWithScene(False)
         display.SetColor(*_COLORS[LINES])
         display.SetLineWidth(2)
+        display.SetOpacity(0.7)
         display.SetVisibility2D(True)
         display.SetSliceDisplayModeToProjection()
         display.SetSliceIntersectionThickness(1)

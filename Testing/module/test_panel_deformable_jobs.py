@@ -13,7 +13,7 @@ import slicer
 from conftest import cells
 from test_panel_deformable import choose_source, chosen, finish, own_points  # noqa: F401
 
-from LandmarkFusionLogic.mrml import correspondences, deformable, volumes
+from LandmarkFusionLogic.mrml import correspondences, deformable, transforms, volumes
 from LandmarkFusionLogic.volume import Volume
 
 elastix = pytest.mark.skipif(not deformed.has_elastix(), reason="elastix is not installed")
@@ -52,10 +52,32 @@ def alive(process):
     return os.path.exists(f"/proc/{process}")
 
 
+def turned(panel):
+    """Store the moving volume and its points elsewhere, and put them back by a transform to start from."""
+    from scipy.spatial.transform import Rotation
+
+    motion = np.eye(4)
+    motion[:3, :3] = Rotation.from_euler("xyz", [20, -15, 30], degrees=True).as_matrix()
+    motion[:3, 3] = (25.0, -10.0, 15.0)
+    start = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "start")
+    start.SetMatrixTransformToParent(transforms.to_matrix(motion))
+    back = np.linalg.inv(motion)
+    volumes.set_ijk_to_ras(panel.moving, back @ volumes.ijk_to_ras(panel.moving))
+    for index in range(panel.there.GetNumberOfControlPoints()):
+        place = back @ [*panel.there.GetNthControlPointPosition(index), 1.0]
+        panel.there.SetNthControlPointPosition(index, *place[:3])
+    for node in (panel.moving, panel.there):
+        node.SetAndObserveTransformNodeID(start.GetID())
+    panel.controller.refresh()
+    return start
+
+
 @elastix
 def test_register(chosen, case, nodes, temporary):  # noqa: F811
     panel, ui = chosen, chosen.ui
     own_points(panel, case)
+    start = turned(panel)
+    assert panel.parameters.deformInitial is start
     before = nodes()
     layout = slicer.app.layoutManager().layout
     ui.deformRegisterButton.click()
@@ -97,6 +119,7 @@ def test_register(chosen, case, nodes, temporary):  # noqa: F811
     left = nodes()
     left.pop("vtkMRMLPlotViewNode", None)  # Views stay when another layout is shown.
     assert left == before
+    assert panel.moving.GetParentTransformNode() is panel.there.GetParentTransformNode() is start
     assert slicer.app.layoutManager().layout == layout
 
 
