@@ -11,7 +11,7 @@ from LandmarkFusionLogic.mrml import correspondences
 if TYPE_CHECKING:
     from LandmarkFusionLib.deformable import Deformable
 
-_POINT_EVENTS = ("PointModifiedEvent", "PointRemovedEvent", "TransformModifiedEvent")
+_POINT_EVENTS = ("PointModifiedEvent", "TransformModifiedEvent")
 
 
 class Pairs(VTKObservationMixin):
@@ -40,6 +40,7 @@ class Pairs(VTKObservationMixin):
             for node in lists or ():
                 for event in _POINT_EVENTS:
                     self.addObserver(node, getattr(node, event), self._onPoints)
+                self.addObserver(node, node.PointRemovedEvent, self._onRemoved)
         if lists is not None and (changed or least != self._least):
             self._least = least
             self._draw()
@@ -75,7 +76,11 @@ class Pairs(VTKObservationMixin):
 
     def _onPoints(self, caller: Any, event: Any) -> None:
         if not self._busy:
-            self._removed = self._removed or event == "PointRemovedEvent"
+            self._later.start(0)
+
+    def _onRemoved(self, caller: Any, event: Any) -> None:
+        if not self._busy:
+            self._removed = True
             self._later.start(0)
 
     def _follow(self) -> None:

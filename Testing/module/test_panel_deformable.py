@@ -1,4 +1,6 @@
-"""The deformable registration in the panel: with the real worker, and elastix where it is installed."""
+"""The deformable registration in the panel: choices, results, pairs and undo; the jobs themselves are not run here."""
+
+from types import SimpleNamespace
 
 import deformed
 import host
@@ -6,10 +8,9 @@ import numpy as np
 import pytest
 import slicer
 from conftest import cells
+from test_panel_deformable_nodes import segmentation
 
 from LandmarkFusionLogic.mrml import correspondences, deformable, volumes
-
-elastix = pytest.mark.skipif(not deformed.has_elastix(), reason="elastix is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,7 @@ def test_pairs_are_drawn_filtered_and_deleted(chosen, case, tmp_path):
     lists[0].RemoveNthControlPoint(0)
     host.process_events()
     assert panel.ui.deformPairsLabel.text.startswith("6 of 11 pairs")
+    assert lists[1].GetNumberOfControlPoints() == 11
     assert correspondences.find_lines(lists[0]).GetPolyData().GetNumberOfLines() == 6
     assert panel.controller.deformable.hasFound()
     assert len(panel.controller.deformable._guides()) == 6
@@ -187,6 +189,8 @@ def test_state_comes_back_with_the_scene(chosen, case, tmp_path):
     own_points(panel, case)
     initial = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "start")
     panel.ui.deformInitialSelector.setCurrentNode(initial)
+    panel.ui.deformRegionSelector.addNode("vtkMRMLMarkupsROINode").SetName("box")
+    panel.ui.deformFixedMaskSelector.setCurrentNode(segmentation(SimpleNamespace(scene=slicer.mrmlScene), panel.fixed))
     panel.ui.deformPresetSelector.setCurrentIndex(1)
     panel.ui.deformConfidenceSlider.setValue(0.25)
     given(panel, case, tmp_path / "result", found=deformed.pairs(case), folded=0.02)
@@ -202,6 +206,10 @@ def test_state_comes_back_with_the_scene(chosen, case, tmp_path):
     assert (parameters.deformFixed.GetName(), parameters.deformMoving.GetName()) == ("CT 1", "CT 2")
     assert parameters.deformInitial.GetName() == "start"
     assert parameters.deformFixedPoints.GetName() == "Here"
+    assert parameters.deformRegion.GetName() == "box"
+    assert parameters.deformFixedMask.GetName() == "Organ"
+    assert parameters.deformMovingMask is None
+    assert panel.ui.deformFixedMaskSelector.currentNode() is parameters.deformFixedMask
     assert (parameters.deformLandmarks, parameters.deformPreset.value) == ("none", "paper")
     assert texts(panel) == shown
     there = parameters.deformMovingPoints
