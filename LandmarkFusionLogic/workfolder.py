@@ -58,6 +58,8 @@ def visible(out: Path, *names: str) -> Iterator[list[Path]]:
     Raises InputError if ``out`` is a file or cannot be made.
     """
     target = Path(os.path.realpath(out))
+    if target.exists() and not target.is_dir():
+        raise InputError(f"“{out.name}” is a file; choose a folder for the results.")
     made = _missing(target)
     try:
         target.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Register as told; 0, or 1 after elastix's own error message."""
     options = _options(arguments)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if hasattr(signal, "SIGPIPE"):
+        # Python ignores it. elastix keeps Python's other threads waiting, and ends by its next line of output so.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     os.environ["ITK_GLOBAL_DEFAULT_THREADER"] = "Pool"  # Before the import; the default one (TBB) crashes.
     try:
         _register(options)
