@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from LandmarkFusionLib import matchers, outcome, packages
+from LandmarkFusionLib import asking, matchers, outcome, packages
 from LandmarkFusionLib.comparing import Comparing
 from LandmarkFusionLib.engine import CANCELLED
 from LandmarkFusionLib.handover import Handover
@@ -16,7 +16,7 @@ from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs import from_json, to_json
 from LandmarkFusionLogic.jobs.deformable import DeformResult
-from LandmarkFusionLogic.jobs.matching import MatchResult, PointPair
+from LandmarkFusionLogic.jobs.matching import MatchResult
 from LandmarkFusionLogic.mrml import correspondences, deformable, deforminputs, views, volumes
 from LandmarkFusionLogic.volume import Volume
 
@@ -118,7 +118,7 @@ class Deformable:
         """Find pairs of points in the worker; they replace those that were found before."""
         with self._controller.sayingErrors():
             if self._ready(finding=True):
-                request, inputs = self._inputs()
+                request, inputs = asking.common(self)
                 request |= {"method": self.source().name, "device": self._controller.parameters.device}
                 self._begin("match", request, inputs, self._onMatched)
 
@@ -127,13 +127,13 @@ class Deformable:
         with self._controller.sayingErrors():
             if self._ready():
                 parameters, source = self._controller.parameters, self.source()
-                request, inputs = self._inputs()
-                pairs = self._guides()
+                request, inputs = asking.common(self)
+                pairs = asking.guides(self)
                 request |= {
                     "out": "",
                     "landmarks": matchers.POINTS if pairs else source.name,
                     "pairs": [to_json(pair) for pair in pairs],
-                    "targets": [to_json(pair) for pair in self._targets()],
+                    "targets": [to_json(pair) for pair in asking.targets(self)],
                     "preset": parameters.deformPreset.value,
                     "choose_weights": parameters.deformWeights,
                     "elastix": self.elastix or packages.elastixFolder() or None,
@@ -169,49 +169,16 @@ class Deformable:
             packages.ensureTorch()
         return True
 
-    def _inputs(self) -> tuple[dict[str, Any], dict[str, Volume]]:
-        """What both jobs are told, and the volumes that are handed over."""
-        fixed, moving, initial = self.node("Fixed"), self.node("Moving"), self.node("Initial")
-        inputs = {
-            "fixed": deforminputs.read_volume_node(fixed, "fixed volume"),
-            "moving": deforminputs.read_volume_node(moving, "moving volume", initial),
-            "fixed_mask": deforminputs.mask(self.node("FixedMask"), fixed, "fixed mask"),
-            "moving_mask": deforminputs.mask(self.node("MovingMask"), moving, "moving mask"),
-        }
-        matrix = deforminputs.initial_matrix(initial)
-        request = {
-            "initial": None if matrix is None else matrix.tolist(),
-            "region": deforminputs.region(self.node("Region"), fixed),
-        }
-        return request, {name: volume for name, volume in inputs.items() if volume is not None}
-
-    def _guides(self) -> list[PointPair]:
-        """The pairs that are there already: the user's own, or those that the chosen source has found."""
-        fixed, moving = self.node("Fixed"), self.node("Moving")
-        if self.source().name == matchers.POINTS:
-            return correspondences.read(self.node("FixedPoints"), fixed, self.node("MovingPoints"), moving)
-        return self.pairs.used(fixed, moving) if self.hasFound() else []
-
     def hasFound(self) -> bool:
         """Whether there are pairs of the chosen source between the chosen volumes."""
         source, lists = self.source(), self.pairs.lists
         return lists is not None and source is not None and correspondences.method(lists[0]) == source.name
 
-    def _targets(self) -> list[PointPair]:
-        """Points of equal names in both volumes that do not guide: the registration is judged by them."""
-        lists = self.node("FixedPoints"), self.node("MovingPoints")
-        if self.source().name == matchers.POINTS or None in lists:
-            return []
-        try:
-            return correspondences.read(lists[0], self.node("Fixed"), lists[1], self.node("Moving"))
-        except InputError:  # Nothing to judge by is no reason not to register.
-            return []
-
     def _begin(self, job: str, request: dict[str, Any], inputs: dict[str, Volume], done: Any) -> None:
         self._stamps = self._stamp()
         self._run = Handover(self._controller.engine, job, request, inputs, self._onProgress, done, self._onFailure)
-        self._run.start()
         self._controller.say(INFO, self._run.text)
+        self._run.start()
 
     def _stamp(self) -> Any:
         nodes = self.node("Fixed"), self.node("Moving")

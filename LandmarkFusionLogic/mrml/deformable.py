@@ -114,7 +114,8 @@ def show(fixed: Node, moving: Node, loaded: Loaded, noted: dict[str, Any], other
     ):
         _add_volume(node, kind, volume, name)
     jacobian.color(part(node, JACOBIAN))
-    if loaded.result.pairs and correspondences.find(fixed, moving) is None:
+    own = noted.get("method") == "points"  # The user has those in lists already.
+    if loaded.result.pairs and not own and correspondences.find(fixed, moving) is None:
         for each in correspondences.create(fixed, moving, loaded.result.pairs, str(noted.get("method", ""))):
             node.AddNodeReferenceID(RESULT_ROLE, each.GetID())
     _move(node, belongings(moving, others))

@@ -165,6 +165,8 @@ def test_a_result_is_shown_compared_and_taken_back(chosen, case, nodes, tmp_path
 
 
 def test_pairs_are_drawn_filtered_and_deleted(chosen, case, tmp_path):
+    from LandmarkFusionLib import asking
+
     panel = chosen
     choose_source(panel, "mind")
     given(panel, case, tmp_path, found=deformed.pairs(case))
@@ -179,9 +181,22 @@ def test_pairs_are_drawn_filtered_and_deleted(chosen, case, tmp_path):
     assert lists[1].GetNumberOfControlPoints() == 11
     assert correspondences.find_lines(lists[0]).GetPolyData().GetNumberOfLines() == 6
     assert panel.controller.deformable.hasFound()
-    assert len(panel.controller.deformable._guides()) == 6
+    assert len(asking.guides(panel.controller.deformable)) == 6
     choose_source(panel, "none")
-    assert not panel.controller.deformable._guides()
+    assert not asking.guides(panel.controller.deformable)
+
+
+def test_own_pairs_that_guide_are_not_drawn_twice(chosen, case, nodes, tmp_path):
+    from LandmarkFusionLib import asking
+
+    own_points(chosen, case)
+    assert len(asking.targets(chosen.controller.deformable)) == 8
+    choose_source(chosen, "points")
+    assert len(asking.guides(chosen.controller.deformable)) == 8
+    assert not asking.targets(chosen.controller.deformable)  # What guides cannot judge.
+    before = nodes()["vtkMRMLMarkupsFiducialNode"]
+    given(chosen, case, tmp_path, found=deformed.pairs(case))
+    assert nodes()["vtkMRMLMarkupsFiducialNode"] == before
 
 
 def test_state_comes_back_with_the_scene(chosen, case, tmp_path):

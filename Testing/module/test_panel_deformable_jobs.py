@@ -221,6 +221,15 @@ def no_elastix(panel, case):
     panel.ui.deformElastixPath.setCurrentPath("/nowhere/elastix")
 
 
+def no_pair_left(panel, case):
+    correspondences.create(panel.fixed, panel.moving, deformed.pairs(case), "mind")
+    choose_source(panel, "mind")
+    panel.parameters.deformConfidence = 1.0
+    lists = correspondences.find(panel.fixed, panel.moving)
+    lists[0].RemoveNthControlPoint(0)
+    panel.controller.refresh()
+
+
 def empty_mask(panel, case):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "nothing")
     panel.ui.deformFixedMaskSelector.setCurrentNode(node)
@@ -231,6 +240,7 @@ BAD = {
     "2D": (thin, "only one slice"),
     "no overlap": (apart, "overlap"),
     "names differ": (unnamed, "No point has the same name"),
+    "no pair left": (no_pair_left, "No pair of landmarks is left"),
     "elastix not found": (no_elastix, "elastix"),
     "empty mask": (empty_mask, "has no segment"),
 }
@@ -266,12 +276,13 @@ def test_elastix_of_the_extension_is_used(chosen, monkeypatch, tmp_path):  # noq
 
 
 def test_a_deformed_volume_can_be_registered_again(chosen, case, tmp_path):  # noqa: F811
+    from LandmarkFusionLib import asking
     from test_panel_deformable import given
 
     given(chosen, case, tmp_path / "first")
     shutil.rmtree(tmp_path / "first")
     assert deformable.is_ours(chosen.moving.GetParentTransformNode())
     assert chosen.ui.deformRegisterButton.enabled
-    request, inputs = chosen.controller.deformable._inputs()
+    request, inputs = asking.common(chosen.controller.deformable)
     assert np.array_equal(inputs["moving"].array, case.moving.array)
     assert request["initial"] is None
