@@ -1,4 +1,4 @@
-"""What the jobs of the deformable registration are asked: volumes, masks, region, start, points that guide or judge."""
+"""What the jobs of the deformable registration are asked: volumes, masks, region, start, points to guide or judge."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -286,3 +286,22 @@ def test_a_deformed_volume_can_be_registered_again(chosen, case, tmp_path):  # n
     request, inputs = asking.common(chosen.controller.deformable)
     assert np.array_equal(inputs["moving"].array, case.moving.array)
     assert request["initial"] is None
+
+
+def test_a_network_is_offered_and_finds_landmarks(chosen, nodes):  # noqa: F811
+    pytest.importorskip("torch", reason="torch is not installed")
+    networks = [source for source in chosen.controller.deformable.sources if source.needsTorch]
+    if not networks:
+        pytest.skip("no network is installed")
+    before = nodes()
+    choose_source(chosen, networks[0].name)
+    chosen.ui.deformFindButton.click()
+    finish(chosen)
+    # What it finds in smooth noise, which is no anatomy, is not judged here.
+    found = correspondences.find(chosen.fixed, chosen.moving)
+    if found is None:
+        assert "No landmarks were found" in chosen.status, chosen.status
+        assert nodes() == before
+    else:
+        assert chosen.status.startswith("✓ Found ")
+        assert correspondences.method(found[0]) == networks[0].name
