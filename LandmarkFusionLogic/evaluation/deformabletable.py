@@ -125,22 +125,30 @@ def _tre_row(
 
 def _tests(outcomes: Sequence[Outcome]) -> list[str]:
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.registration))
-    if len(names) < 2:
-        return []
+    # A source that was used in some cases only gets a test of its own, and takes no case from that of the others.
+    everywhere = [name for name in names if all(name in outcome.registration for outcome in outcomes)]
+    lines = [line for group in dict.fromkeys((tuple(everywhere), tuple(names))) for line in _test(outcomes, group)]
+    if lines:
+        lines.append(
+            "(Points of one case depend on each other; tests over cases and the intervals above do not mind.)"
+        )
+    return lines
+
+
+def _test(outcomes: Sequence[Outcome], names: Sequence[str]) -> list[str]:
     complete = [outcome for outcome in outcomes if all(name in outcome.registration for name in names)]
-    if not complete:
+    if len(names) < 2 or not complete:
         return []
     points = np.concatenate([np.array([o.registration[n].errors for n in names]).T for o in complete])
     cases = np.array([[np.mean(o.registration[n].errors) for n in names] for o in complete])
     lines = []
     for values, unit in ((points, "points, as in the paper"), (cases, "means of cases")):
         found = friedman(values)
+        compared = ", ".join(f"{a} / {b} p = {p:.2g}" for (a, b), p in dunn_bonferroni(values, names).items())
         lines.append(
             f"Friedman over {len(values)} {unit}: χ²({found.freedom}) = {found.chi_square:.1f}, p = {found.p:.2g}; "
-            "Dunn-Bonferroni: "
-            + ", ".join(f"{a} / {b} p = {p:.2g}" for (a, b), p in dunn_bonferroni(values, names).items())
+            f"Dunn-Bonferroni: {compared}"
         )
-    lines.append("(Points of one case depend on each other; the test over cases and the intervals above do not mind.)")
     return lines
 
 
