@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,12 @@ def _fuse(case, *more):
 
 
 def test_help_is_quick_and_complete():
-    started = time.perf_counter()
+    # Of its own time: how long the clock runs depends on what else the machine does.
+    before = os.times()
     done = _run("--help")
-    assert time.perf_counter() - started < 1.5
+    after = os.times()
+    used = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used < 1.5
     assert done.returncode == 0
     for text in ("fuse", "detect", "simulate", NOTICE.rstrip(".")):
         assert text in " ".join(done.stdout.split())
