@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from LandmarkFusionLogic.deformable.dcnn.config import MatchConfig
-from LandmarkFusionLogic.deformable.dcnn.losses import Loss, background_loss, match_loss, true_matches
+from LandmarkFusionLogic.deformable.dcnn.losses import MATCH_MM, Loss, background_loss, match_loss, true_matches
 from LandmarkFusionLogic.deformable.dcnn.matching import mutual_matches, variant_named
 from LandmarkFusionLogic.deformable.dcnn.network import Features, MatchNetwork
 from LandmarkFusionLogic.deformable.dcnn.pairs import Pair, make_pair, to_mm
@@ -155,22 +155,30 @@ def pair_loss(network: MatchNetwork, features: Features, pair: Pair, config: Mat
 
 @dataclass(frozen=True)
 class Scores:
-    """Of pairs of validation patches: ``matches`` found a pair, the share ``within`` 4 mm, ``median_mm`` error."""
+    """Of pairs of validation patches: ``matches`` found a pair, the share ``within`` 4 mm, ``median_mm`` error.
+
+    ``in_place`` is that share, and ``motion_mm`` that median, for who answers the same place as in the fixed patch.
+    """
 
     matches: float
     within: float
     median_mm: float
+    in_place: float
+    motion_mm: float
 
     def text(self) -> str:
         """One line for a log."""
-        return f"{self.matches:.0f} matches a patch, {self.within:.0%} within 4 mm, median {self.median_mm:.1f} mm"
+        return (
+            f"{self.matches:.0f} matches a patch, {self.within:.0%} within 4 mm, median {self.median_mm:.1f} mm "
+            f"(in place: {self.in_place:.0%}, {self.motion_mm:.1f} mm)"
+        )
 
 
 def evaluate(network: MatchNetwork, pairs: Sequence[Pair], config: MatchConfig) -> Scores:
     """How well ``network`` matches ``pairs`` as at inference: all above the threshold, mutual best."""
     network.eval()
     device = next(network.parameters()).device
-    counts, errors = [], []
+    counts, errors, motions = [], [], []
     for pair in pairs:
         with torch.inference_mode():
             features = run_network(network, pair.images.to(device), config.mixed_precision)
@@ -181,12 +189,20 @@ def evaluate(network: MatchNetwork, pairs: Sequence[Pair], config: MatchConfig) 
                 points.append(to_mm(at.cpu(), config.size))
                 found.append(descriptors([level[image] for level in features.levels], at, config.size))
             matches = mutual_matches(variant_named(config.variant), network.matching, *found)
-        errors.append((points[0][matches.fixed.cpu()] - pair.warp(points[1][matches.moving.cpu()])).norm(dim=1))
+        chosen = points[0][matches.fixed.cpu()]
+        errors.append((chosen - pair.warp(points[1][matches.moving.cpu()])).norm(dim=1))
+        motions.append((chosen - pair.warp(chosen)).norm(dim=1))
         counts.append(len(matches.fixed))
-    every = torch.cat(errors).numpy()
+    every, still = torch.cat(errors).numpy(), torch.cat(motions).numpy()
     if not len(every):
-        return Scores(0.0, float("nan"), float("nan"))
-    return Scores(float(np.mean(counts)), float((every <= 4.0).mean()), float(np.median(every)))
+        return Scores(0.0, *[float("nan")] * 4)
+    return Scores(
+        float(np.mean(counts)),
+        float((every <= MATCH_MM).mean()),
+        float(np.median(every)),
+        float((still <= MATCH_MM).mean()),
+        float(np.median(still)),
+    )
 
 
 def validation_pairs(config: MatchConfig, count: int = VALIDATION_PAIRS) -> list[Pair]:
