@@ -122,6 +122,17 @@ def test_the_pair_of_the_rigid_fit_and_the_fit_are_offered(panel, shift):
     assert panel.ui.deformRegisterButton.enabled  # The MR lies under its rigid transform, which is ours.
 
 
+def test_what_is_not_there_is_not_shown_when_the_section_is_opened_again(chosen):
+    ui = chosen.ui
+    ui.deformButton.collapsed = True
+    chosen.controller.refresh()
+    ui.deformButton.collapsed = False
+    host.process_events()
+    assert ui.deformRegisterButton.visible
+    for widget in (ui.deformProgressRow, ui.deformPairsRow, ui.deformTable, ui.deformLogText, ui.deformResultLabel):
+        assert not widget.visible
+
+
 def test_a_region_begins_around_the_fixed_volume(chosen):
     roi = chosen.ui.deformRegionSelector.addNode("vtkMRMLMarkupsROINode")
     host.process_events()
