@@ -55,9 +55,8 @@ def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
     share, density, error = figure.subplots(1, 3)
     places = np.arange(len(BINS_MM) - 1)
     labels = [f"{low:g}-{high:g}" for low, high in pairwise(BINS_MM)]
-    voxels = np.sum([outcome.voxels for outcome in outcomes], axis=0).astype(np.float64)
     for source in sources(outcomes):
-        near, dense = matching_by_motion(matchings(outcomes, source), voxels)
+        near, dense = matching_by_motion(outcomes, source)
         share.plot(places, 100 * near, "o-", label=source)
         density.plot(places, dense, "o-", label=source)
     for name in dict.fromkeys(name for outcome in outcomes for name in outcome.registration):

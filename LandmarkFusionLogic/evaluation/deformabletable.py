@@ -157,10 +157,8 @@ def _by_motion(outcomes: Sequence[Outcome]) -> list[str]:
         return []
     bins = [f"{low:g}-{high:g}" for low, high in pairwise(BINS_MM)]
     lines = ["By the size of the true displacement, mm (Fig. 10)", f"{'':<40}" + "".join(f"{b:>10}" for b in bins)]
-    voxels = np.sum([outcome.voxels for outcome in outcomes], axis=0)
     for source in sources(outcomes):
-        found = matchings(outcomes, source)
-        share, density = matching_by_motion(found, np.asarray(voxels, dtype=np.float64))
+        share, density = matching_by_motion(outcomes, source)
         lines.append(f"{f'{source}: within 4 mm':<40}" + "".join(f"{_cell(v, '.1%'):>10}" for v in share))
         lines.append(
             f"{f'{source}: landmarks per 1000 voxels':<40}" + "".join(f"{_cell(v, '.2f'):>10}" for v in density)
@@ -172,8 +170,10 @@ def _by_motion(outcomes: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def matching_by_motion(found: Sequence[Matching], voxels: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """For each bin of `BINS_MM`: share of landmarks within 4 mm, and landmarks per 1000 of the body's ``voxels``."""
+def matching_by_motion(outcomes: Sequence[Outcome], source: str) -> tuple[FloatArray, FloatArray]:
+    """For each bin of `BINS_MM`: share of the landmarks of ``source`` within 4 mm, and landmarks per 1000 voxels."""
+    found = matchings(outcomes, source)
+    voxels = np.sum([outcome.voxels for outcome in outcomes if source in outcome.matching], axis=0)
     errors = np.concatenate([each.errors for each in found])
     place = np.digitize(np.concatenate([each.motion for each in found]), BINS_MM) - 1
     share, density = np.full(len(BINS_MM) - 1, np.nan), np.full(len(BINS_MM) - 1, np.nan)

@@ -151,7 +151,7 @@ def test_the_tables_say_what_was_measured():
 
 def test_bins_of_the_displacement():
     outcomes = _outcomes()
-    share, density = matching_by_motion([each.matching["mind"] for each in outcomes], np.array([6e3] * 5 + [0.0]))
+    share, density = matching_by_motion(outcomes, "mind")
     assert share[0] == 1.0
     assert share[2] == 0.0
     assert np.isnan(share[1])
