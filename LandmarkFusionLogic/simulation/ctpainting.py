@@ -55,12 +55,16 @@ class Painter:
             found.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
         return tuple(found)
 
+    def within(self, box: tuple[slice, ...]) -> Points:
+        """The points of the voxels of ``box``."""
+        return Points(self._xyz[(slice(None), *box)], self.whole.softness)
+
     def shape_in(
         self, low: Vector, high: Vector, distance: Distance, layers: Sequence[tuple[float, float, float]]
     ) -> None:
         """Paint ``layers`` (value, grain, mm inside of the surface) of a shape that lies between two corners."""
         box = self.box(low, high)
-        points = Points(self._xyz[(slice(None), *box)], self.whole.softness)
+        points = self.within(box)
         if points.xyz.numel() == 0:
             return
         far = distance(points)
