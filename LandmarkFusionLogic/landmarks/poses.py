@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from LandmarkFusionLogic.points import APEX, BLADDER_NECK, POSTERIOR_MEDIAN
 from LandmarkFusionLogic.volume import FloatArray
 
 MIRROR = np.diag([-1.0, 1.0, 1.0])
 START_DEGREES = 35.0
 """How far the start rotations turn: with what a network has learned of turned glands, ±45° are reached from them."""
+
+UPRIGHT_MM = {APEX: (0.0, 1.0, -23.5), BLADDER_NECK: (0.0, 13.0, 19.0), POSTERIOR_MEDIAN: (0.0, -14.0, 4.5)}
+"""Where the landmarks of the mean prostate lie in a patient who is upright in the volume: RAS mm from their mean."""
+
+NARROW_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,21 @@ def starts() -> Iterator[FloatArray]:
     for axis in np.eye(3):
         for sign in (1.0, -1.0):
             yield np.asarray(Rotation.from_rotvec(sign * START_DEGREES * axis, degrees=True).as_matrix())
+
+
+def upright_turn(names: Sequence[str], positions: FloatArray) -> FloatArray:
+    """The rotation (3, 3) that turns landmarks ``names`` at ``positions`` (L, 3) RAS mm nearest to `UPRIGHT_MM`.
+
+    The identity where the names are others than those, and where the landmarks lie too close together to tell.
+    """
+    away = positions - positions.mean(axis=0)
+    if set(names) != set(UPRIGHT_MM) or np.linalg.norm(away, axis=1).max() < NARROW_MM:
+        return np.eye(3)
+    upright = np.array([UPRIGHT_MM[name] for name in names])
+    turn, _ = Rotation.align_vectors(upright - upright.mean(axis=0), away)
+    return np.asarray(turn.as_matrix())
+
+
+def degrees_between(one: FloatArray, other: FloatArray) -> float:
+    """The angle between two rotations (3, 3)."""
+    return float(np.degrees(Rotation.from_matrix(one @ other.T).magnitude()))

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 import samples
 import torch
+from scipy.spatial.transform import Rotation
 
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.evaluation.simulated import Trial, show
 from LandmarkFusionLogic.gland import gland_of_mask
 from LandmarkFusionLogic.landmarks.bundle import load_bundle
 from LandmarkFusionLogic.landmarks.confidence import Calibration
 from LandmarkFusionLogic.landmarks.detection import detect_landmarks, detect_with_bundle
 from LandmarkFusionLogic.landmarks.network import LandmarkOutput
+from LandmarkFusionLogic.landmarks.poses import UPRIGHT_MM, upright_turn
 from LandmarkFusionLogic.landmarks.preprocessing import InputGrid
 from LandmarkFusionLogic.points import LANDMARK_NAMES
 from LandmarkFusionLogic.rigid.fit import apply
+from LandmarkFusionLogic.simulation.case import simulate_image
+from LandmarkFusionLogic.simulation.seeds import VALIDATION
 from LandmarkFusionLogic.volume import Volume
 
 torch.set_num_threads(1)
@@ -232,3 +237,32 @@ def test_a_network_is_chosen_by_folder_or_by_name(folder, tmp_path):
         detect_landmarks(volume, "mr", "cpu", str(tmp_path / "none"))
     with pytest.raises(InputError, match="no network “mr-nothing”"):
         detect_landmarks(volume, "mr", "cpu", "mr-nothing")
+
+
+def test_a_turned_patient_is_set_upright():
+    names = LANDMARK_NAMES
+    upright = np.array([UPRIGHT_MM[name] for name in names])
+    turn = Rotation.from_rotvec([40.0, 10.0, -15.0], degrees=True).as_matrix()
+    found = upright_turn(names, upright @ turn.T + [10.0, -20.0, 30.0])
+    np.testing.assert_allclose(found, turn.T, atol=0.03)
+    np.testing.assert_array_equal(upright_turn(("A", "B", "C"), upright), np.eye(3))
+    np.testing.assert_array_equal(upright_turn(names, np.zeros((3, 3))), np.eye(3))
+
+
+@pytest.mark.parametrize("modality", ["mr", "us"])
+def test_the_upright_patient_is_that_of_the_simulation(modality):
+    shapes = []
+    for seed in VALIDATION[:30]:
+        places = {point.name: point.position for point in simulate_image(seed, modality, 4.0).landmarks}
+        points = np.array([places[name] for name in LANDMARK_NAMES])
+        shapes.append(points - points.mean(axis=0))
+    np.testing.assert_allclose(np.mean(shapes, axis=0), [UPRIGHT_MM[name] for name in LANDMARK_NAMES], atol=3)
+
+
+def test_landmarks_are_found_in_a_patient_who_lies_turned():
+    errors = []
+    for seed in VALIDATION[:3]:
+        image, truth = show(seed, "mr", Trial(turned=40.0))
+        found = {point.name: point.position for point in detect_landmarks(image, "mr", "cpu").landmarks}
+        errors += [float(np.linalg.norm(found[point.name] - point.position)) for point in truth]
+    assert np.mean(errors) < 5.0
