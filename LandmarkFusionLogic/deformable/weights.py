@@ -40,8 +40,9 @@ def choose_weights(
     preset_name: str = "fast",
     choices: Sequence[Weights] = CHOICES,
     seed: int = 0,
+    threads: int | None = None,
 ) -> tuple[Weights, list[Trial]]:
-    """The best of ``choices`` for ``prepared``, and how each of them did.
+    """The best of ``choices`` for ``prepared``, and how each of them did; ``threads`` as for `register`.
 
     Raises InputError where there are too few landmarks, or every trial fails.
     """
@@ -59,7 +60,7 @@ def choose_weights(
 
         trial = replace(watch, report=report, metric=None)
         try:
-            deformation = register(replace(prepared, points=guiding), elastix, trial, preset_name, weights)
+            deformation = register(replace(prepared, points=guiding), elastix, trial, preset_name, weights, threads)
         except InputError:
             trials.append(Trial(weights, float("inf")))
             continue

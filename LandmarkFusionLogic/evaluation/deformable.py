@@ -6,45 +6,56 @@ landmarks finds its pairs on the aligned volumes, and the deformable stage runs 
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 import time
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from LandmarkFusionLogic.deformable import consistency, preparation
 from LandmarkFusionLogic.deformable.correspondences import Correspondences
 from LandmarkFusionLogic.deformable.executables import find as find_elastix
 from LandmarkFusionLogic.deformable.parameters import Parameters
 from LandmarkFusionLogic.deformable.quality import folding
-from LandmarkFusionLogic.deformable.registration import Pair, prepare, stages
+from LandmarkFusionLogic.deformable.registration import Pair, Weights, prepare, stages
 from LandmarkFusionLogic.deformable.runner import Watch, run
-from LandmarkFusionLogic.deformable.sources import find_pairs
+from LandmarkFusionLogic.deformable.sources import CLASSICAL, find_pairs
 from LandmarkFusionLogic.deformable.transforms import Deformation, read_deformation
-from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.deformable.weights import choose_weights
+from LandmarkFusionLogic.evaluation.deformableoutcome import (
+    BINS_MM,
+    NONE,
+    Matching,
+    Outcome,
+    Registration,
+    file_of,
+    read_outcome,
+    read_pairs,
+    write_outcome,
+    write_pairs,
+)
+from LandmarkFusionLogic.evaluation.deformableoutliers import OUTLIERS, matching_errors, plant
 from LandmarkFusionLogic.evaluation.deformablepairs import DeformedPair, make_pair
 from LandmarkFusionLogic.evaluation.parallel import each
 from LandmarkFusionLogic.points import FloatArray
 
-NONE = "none"
-OUTLIERS = (0.0, 0.1, 0.2, 0.3)
-"""Shares of pairs that are made wrong in the section on outliers."""
-OUTLIER_MM = (5.0, 25.0)
-BINS_MM = (0.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0)
-"""Sizes of the underlying deformation, limits of the bins."""
+PAPER = "paper"
 
 Report = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """One case: ``seed`` of ``dataset``, with ``sources`` of landmarks (none, mind, names of networks)."""
+    """One case: ``seed`` of ``dataset``, with ``sources`` of landmarks (none, mind, names of networks).
+
+    ``paper``: the deformable stage of the paper's preset has its rows too; ``weights``: so have weights that are
+    chosen for the pair.
+    """
 
     dataset: str
     seed: int
@@ -55,54 +66,28 @@ class Task:
     outliers: bool = False
     device: str = "cpu"
     folder: str | None = None
+    paper: bool = False
+    weights: bool = False
 
 
-@dataclass(frozen=True)
-class Matching:
-    """What one source found: matching errors and true displacement of each pair (mm), the errors before any removal.
+class Row(NamedTuple):
+    """One row of Table 2: landmarks of ``source``, elastix's ``preset``, its weights or ``chosen`` ones."""
 
-    ``seconds`` are CPU seconds of the search, without the affine alignment before it.
-    """
-
-    errors: list[float]
-    motion: list[float]
-    unchecked: list[float]
-    seconds: float
+    name: str
+    source: str
+    preset: str
+    chosen: bool = False
 
 
-@dataclass(frozen=True)
-class Registration:
-    """TRE of the validation landmarks (mm), least Jacobian and folded share of the body, CPU seconds of elastix."""
-
-    errors: list[float]
-    least: float
-    folded: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Planted:
-    """``share`` of the pairs made wrong: how many of these were removed, and how many right ones with them."""
-
-    share: float
-    found: float
-    lost: float
-    left: float
-
-
-@dataclass
-class Outcome:
-    """All figures of one case. ``voxels`` counts the body's voxels in each bin of `BINS_MM`."""
-
-    dataset: str
-    seed: int
-    motion: list[float] = field(default_factory=list)
-    before: list[float] = field(default_factory=list)
-    affine: Registration | None = None
-    voxels: list[int] = field(default_factory=list)
-    matching: dict[str, Matching] = field(default_factory=dict)
-    registration: dict[str, Registration] = field(default_factory=dict)
-    planted: list[Planted] = field(default_factory=list)
+def rows(task: Task) -> list[Row]:
+    """What is registered how in ``task``, in the order of the table."""
+    guided = [source for source in task.sources if source != NONE]
+    found = [Row(source, source, task.preset) for source in task.sources]
+    if task.paper and task.preset != PAPER:
+        found += [Row(f"{source}, {PAPER}", source, PAPER) for source in task.sources]
+    if task.weights:
+        found += [Row(f"{source}, own weights", source, task.preset, True) for source in guided]
+    return found
 
 
 def evaluate(tasks: Sequence[Task], workers: int, report: Report) -> list[Outcome]:
@@ -120,135 +105,168 @@ def evaluate(tasks: Sequence[Task], workers: int, report: Report) -> list[Outcom
 
 
 def measure(task: Task) -> Outcome:
-    """One case; kept in the task's folder after each source, so that a run can go on where it ended."""
-    file = Path(task.folder) / f"{task.dataset}-{task.seed}-{task.preset}.json" if task.folder else None
+    """One case; kept in the task's folder after each step, so that a run can go on where it ended."""
+    file = file_of(task.folder, task.dataset, task.seed, task.preset)
     outcome = read_outcome(file) if file and file.exists() else Outcome(task.dataset, task.seed)
-    if not _missing(task, outcome):
-        return outcome
-    pair = make_pair(task.dataset, task.seed, Path(task.data) if task.data else None)
-    if not outcome.motion:
-        outcome.before = outcome.motion = np.linalg.norm(pair.partners - pair.points, axis=1).tolist()
-        outcome.voxels = _body_voxels(pair)
+    _forget_replaced_networks(task, outcome)
     with tempfile.TemporaryDirectory(prefix="landmarkfusion-") as folder:
-        initial = _align(task, pair, outcome, Path(folder))
+        case = Case(task, outcome, Path(folder), file)
         for source in task.sources:
-            if source in outcome.registration or (not task.register and source in outcome.matching):
-                continue
-            points = None if source == NONE else _match(task, pair, source, initial, outcome)
-            if task.register:
-                outcome.registration[source] = _register(task, pair, points, initial, Path(folder))
-            if file:
-                write_outcome(file, outcome)
-    if file:
-        write_outcome(file, outcome)
+            if source != NONE and source not in outcome.matching:
+                case.pairs(source)
+        for row in rows(task) if task.register else []:
+            if row.name not in outcome.registration:
+                outcome.registration[row.name] = case.register(row)
+                case.keep()
     return outcome
 
 
-def _missing(task: Task, outcome: Outcome) -> bool:
-    done = outcome.registration if task.register else outcome.matching
-    return any(source not in done for source in task.sources if task.register or source != NONE)
+def identity(source: str) -> tuple[str, str, int]:
+    """Of a network: the beginning of its SHA-256, its title, its steps of training; nothing for other sources.
+
+    Raises InputError for a network that cannot be used.
+    """
+    if source in (NONE, CLASSICAL):
+        return "", "", 0
+    from LandmarkFusionLogic.deformable.dcnn.bundle import load_bundle
+    from LandmarkFusionLogic.deformable.dcnn.networks import network_folder
+
+    metadata = load_bundle(network_folder(source)).metadata
+    steps = int(metadata.get("training", {}).get("steps", 0))
+    title = f"{metadata.get('title', source)}, width {metadata['network']['width']}"
+    return str(metadata["sha256"])[:12], title, steps
 
 
-def write_outcome(file: Path, outcome: Outcome) -> None:
-    """Write ``outcome`` as JSON, in one step."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(outcome)), encoding="ascii")
-    part.replace(file)
+def _forget_replaced_networks(task: Task, outcome: Outcome) -> None:
+    """What a network of the same name found that has been trained again since counts no more."""
+    for source in task.sources:
+        if source in outcome.matching and outcome.matching[source].network != identity(source)[0]:
+            del outcome.matching[source]
+            for row in rows(task):
+                if row.source == source:
+                    outcome.registration.pop(row.name, None)
 
 
-def read_outcome(file: Path) -> Outcome:
-    """Raises InputError where ``file`` is no outcome."""
-    try:
-        data = json.loads(file.read_text(encoding="ascii"))
-        data["affine"] = Registration(**data["affine"]) if data["affine"] else None
-        data["matching"] = {name: Matching(**values) for name, values in data["matching"].items()}
-        data["registration"] = {name: Registration(**values) for name, values in data["registration"].items()}
-        data["planted"] = [Planted(**values) for values in data["planted"]]
-        return Outcome(**data)
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"“{file.name}” in the run's folder is damaged; delete it.") from error
+class Case:
+    """A pair of volumes while it is measured; made, aligned and matched only when that is first asked for."""
+
+    def __init__(self, task: Task, outcome: Outcome, folder: Path, file: Path | None) -> None:
+        self._task, self._outcome, self._folder, self._file = task, outcome, folder, file
+        self._pairs: dict[str, Correspondences] = {}
+
+    def keep(self) -> None:
+        """Write what is known by now."""
+        if self._file:
+            write_outcome(self._file, self._outcome)
+
+    @cached_property
+    def pair(self) -> DeformedPair:
+        """The volumes and their truth."""
+        pair = make_pair(self._task.dataset, self._task.seed, Path(self._task.data) if self._task.data else None)
+        outcome = self._outcome
+        outcome.shape = list(pair.fixed.array.shape)
+        if not outcome.motion:
+            outcome.before = outcome.motion = np.linalg.norm(pair.partners - pair.points, axis=1).tolist()
+            outcome.voxels = _body_voxels(pair)
+        return pair
+
+    @cached_property
+    def initial(self) -> FloatArray:
+        """The affine map (4, 4) moving to fixed, by elastix; without registration the volumes stay as they lie."""
+        if not self._task.register:
+            return np.eye(4)
+        if not self._outcome.initial:
+            affine, _ = stages(self._task.preset, None, guided=False)
+            pair = self.pair
+            found, seconds = _elastix(Pair(pair.fixed, pair.moving), [affine], self._work("affine"))
+            self._outcome.affine = assess(pair, found, seconds)
+            self._outcome.initial = np.linalg.inv(_matrix(found)).tolist()
+            self.keep()
+        return np.array(self._outcome.initial, dtype=np.float64)
+
+    def pairs(self, source: str) -> Correspondences:
+        """The pairs of ``source``, wrong ones removed."""
+        if source not in self._pairs:
+            network = identity(source)
+            # Without registration nothing is aligned first: such pairs are others.
+            kind = f"{source}{network[0]}" if self._task.register else f"{source}{network[0]}-in-place"
+            kept = read_pairs(self._file, kind) if self._file and source in self._outcome.matching else None
+            self._pairs[source] = self._find(source, network) if kept is None else kept
+            if self._file and kept is None:
+                write_pairs(self._file, kind, self._pairs[source])
+        return self._pairs[source]
+
+    def _find(self, source: str, network: tuple[str, str, int]) -> Correspondences:
+        pair, task, initial = self.pair, self._task, self.initial
+        started = time.process_time()
+        found = find_pairs(source, pair.fixed, pair.moving, initial=initial, device=task.device)
+        kept = consistency.remove_wrong(found)
+        seconds = time.process_time() - started
+        errors, unchecked = (matching_errors(pair, points) for points in (kept, found))
+        motion = np.linalg.norm(pair.deformation.to_moving(kept.fixed) - kept.fixed, axis=1)
+        self._outcome.matching[source] = Matching(_short(errors), _short(motion), _short(unchecked), seconds, *network)
+        if task.outliers and not self._outcome.planted:
+            self._outcome.planted = [plant(task.seed, pair, found, share) for share in OUTLIERS]
+        self.keep()
+        return kept
+
+    def register(self, row: Row) -> Registration:
+        """The deformable stage of ``row`` after the affine map."""
+        points = None if row.source == NONE else self.pairs(row.source)
+        pair = Pair(self.pair.fixed, self.pair.moving, points, initial=self.initial)
+        weights, spent = self._weights(pair, row.preset) if row.chosen else (None, 0.0)
+        _, bspline = stages(row.preset, weights, guided=points is not None)
+        found, seconds = _elastix(pair, [bspline], self._work("deformable"))
+        chosen = {} if weights is None else {"points": weights.points or 0.0, "grid_mm": weights.grid_mm or 0.0}
+        return assess(self.pair, found, seconds + spent, chosen)
+
+    def _weights(self, pair: Pair, preset: str) -> tuple[Weights, float]:
+        folder = self._work("weights")
+        before = _children_seconds()
+        watch = Watch(lambda fraction, text: None, folder / "elastix.log")
+        weights, _ = choose_weights(prepare(pair, folder), find_elastix(), watch, preset, threads=1)
+        return weights, _children_seconds() - before
+
+    def _work(self, name: str) -> Path:
+        folder = self._folder / f"{name}-{time.monotonic_ns()}"
+        folder.mkdir()
+        return folder
 
 
-def _align(task: Task, pair: DeformedPair, outcome: Outcome, folder: Path) -> FloatArray:
-    """The affine map (4, 4) moving to fixed, by elastix; without registration the volumes are taken as they lie."""
-    if not task.register:
-        return np.eye(4)
-    affine, _ = stages(task.preset, None, guided=False)
-    found, seconds = _elastix(Pair(pair.fixed, pair.moving), [affine], folder / "affine")
-    outcome.affine = _assess(pair, found, seconds)
-    corners = np.vstack([np.zeros(3), 100 * np.eye(3)])
-    moved = found.to_moving(corners)
-    to_moving = np.eye(4)
-    to_moving[:3, :3] = (moved[1:] - moved[0]).T / 100
-    to_moving[:3, 3] = moved[0]
-    return np.asarray(np.linalg.inv(to_moving), dtype=np.float64)
-
-
-def _match(task: Task, pair: DeformedPair, source: str, initial: FloatArray, outcome: Outcome) -> Correspondences:
-    started = time.process_time()
-    found = find_pairs(source, pair.fixed, pair.moving, initial=initial, device=task.device)
-    kept = consistency.remove_wrong(found)
-    seconds = time.process_time() - started
-    errors, unchecked = (_matching_errors(pair, points) for points in (kept, found))
-    motion = np.linalg.norm(pair.deformation.to_moving(kept.fixed) - kept.fixed, axis=1)
-    outcome.matching[source] = Matching(_short(errors), _short(motion), _short(unchecked), seconds)
-    if task.outliers and not outcome.planted:
-        outcome.planted = [_plant(task, pair, found, share) for share in OUTLIERS]
-    return kept
-
-
-def _matching_errors(pair: DeformedPair, points: Correspondences) -> FloatArray:
-    """Section 2.7.1: the moving landmarks, projected on the fixed volume by the known deformation."""
-    return np.asarray(np.linalg.norm(pair.deformation.to_fixed(points.moving) - points.fixed, axis=1))
-
-
-def _plant(task: Task, pair: DeformedPair, found: Correspondences, share: float) -> Planted:
-    random = np.random.default_rng([task.seed, zlib.crc32(b"outliers")])
-    wrong = random.random(len(found)) < share
-    direction = random.normal(size=(len(found), 3))
-    direction /= np.linalg.norm(direction, axis=1)[:, None]
-    shift = direction * random.uniform(*OUTLIER_MM, (len(found), 1)) * wrong[:, None]
-    planted = Correspondences(found.fixed, found.moving + shift, found.confidence)
-    kept = consistency.consistent(planted)
-    errors = _matching_errors(pair, planted)
-    right = errors < 4
-
-    def part(of: npt.NDArray[np.bool_]) -> float:
-        return float(np.mean(of)) if len(of) else float("nan")
-
-    return Planted(share, part(~kept[wrong]), part(~kept[right]), part(errors[kept] >= 4))
-
-
-def _register(
-    task: Task, pair: DeformedPair, points: Correspondences | None, initial: FloatArray, folder: Path
+def assess(
+    pair: DeformedPair, found: Deformation, seconds: float, weights: dict[str, float] | None = None
 ) -> Registration:
-    _, bspline = stages(task.preset, None, guided=points is not None)
-    work = folder / f"deformable-{time.monotonic_ns()}"
-    found, seconds = _elastix(Pair(pair.fixed, pair.moving, points, initial=initial), [bspline], work)
-    return _assess(pair, found, seconds)
+    """How far ``found`` is from the truth of ``pair``."""
+    errors = np.linalg.norm(found.to_moving(pair.points) - pair.partners, axis=1)
+    least, _, folded = folding(found.jacobian(pair.fixed), pair.body)
+    return Registration(_short(errors), least, folded, seconds, weights or {})
 
 
 def _elastix(pair: Pair, parameters: Sequence[Parameters], folder: Path) -> tuple[Deformation, float]:
-    folder.mkdir()
     prepared = prepare(pair, folder)
     arguments = [*prepared.arguments, "-threads", "1"]
     if prepared.points is not None:
         preparation.write_points(folder / "fixed-points.txt", prepared.points.fixed)
         preparation.write_points(folder / "moving-points.txt", prepared.points.moving)
         arguments += ["-fp", "fixed-points.txt", "-mp", "moving-points.txt"]
-    before = os.times()
+    before = _children_seconds()
     watch = Watch(lambda fraction, text: None, folder / "elastix.log")
     file = run(find_elastix(), folder, parameters, arguments, watch)
-    after = os.times()
-    seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return read_deformation(file), seconds
+    return read_deformation(file), _children_seconds() - before
 
 
-def _assess(pair: DeformedPair, found: Deformation, seconds: float) -> Registration:
-    errors = np.linalg.norm(found.to_moving(pair.points) - pair.partners, axis=1)
-    least, _, folded = folding(found.jacobian(pair.fixed), pair.body)
-    return Registration(_short(errors), least, folded, seconds)
+def _children_seconds() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def _matrix(found: Deformation) -> FloatArray:
+    """The affine map (4, 4) that ``found`` is, fixed to moving."""
+    moved = found.to_moving(np.vstack([np.zeros(3), 100 * np.eye(3)]))
+    matrix = np.eye(4)
+    matrix[:3, :3] = (moved[1:] - moved[0]).T / 100
+    matrix[:3, 3] = moved[0]
+    return matrix
 
 
 def _body_voxels(pair: DeformedPair, step: int = 3) -> list[int]:

@@ -9,8 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.evaluation.deformable import BINS_MM, NONE, Outcome
-from LandmarkFusionLogic.evaluation.deformabletable import matching_by_motion, matchings, sources, tre_by_motion
+from LandmarkFusionLogic.evaluation.deformableoutcome import BINS_MM, NONE, Outcome
+from LandmarkFusionLogic.evaluation.deformabletable import (
+    matching_by_motion,
+    matchings,
+    plain_rows,
+    sources,
+    tre_by_motion,
+)
 
 
 def plot(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
@@ -59,7 +65,7 @@ def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
         near, dense = matching_by_motion(outcomes, source)
         share.plot(places, 100 * near, "o-", label=source)
         density.plot(places, dense, "o-", label=source)
-    for name in dict.fromkeys(name for outcome in outcomes for name in outcome.registration):
+    for name in plain_rows(outcomes):
         error.plot(places, tre_by_motion(outcomes, name), "o-", label="without" if name == NONE else name)
     share.set(ylabel="landmarks within 4 mm, %", ylim=(0, 102))
     density.set(ylabel="landmarks per 1000 voxels", ylim=(0, None))

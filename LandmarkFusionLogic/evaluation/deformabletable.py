@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from LandmarkFusionLogic.evaluation.deformable import BINS_MM, NONE, Matching, Outcome, Registration
+from LandmarkFusionLogic.evaluation.deformablechecks import must_hold, networks_of, weights_lines
+from LandmarkFusionLogic.evaluation.deformableoutcome import BINS_MM, NONE, Matching, Outcome, Registration
+from LandmarkFusionLogic.evaluation.deformableoutliers import MATCH_MM
 from LandmarkFusionLogic.evaluation.ranktests import dunn_bonferroni, friedman
 from LandmarkFusionLogic.evaluation.statistics import bootstrap_interval, mean_sd_text, paired_interval
 from LandmarkFusionLogic.points import FloatArray
 
-MATCH_MM = 4.0
 PAPER = (
     "Grewal 2023, 121 CT of the pelvis, simulated deformations: TRE 21.99 ± 12.67 mm after affine, 5.07 ± 9.98\n"
     "without landmarks, 3.14 ± 8.61 with CE landmarks; 7,761 ± 2,540 (CE), 1,698 ± 888 (Hinge+CE) pairs; above 70 %\n"
@@ -30,8 +31,8 @@ def describe(outcomes: Sequence[Outcome]) -> str:
     """All tables of the ``outcomes`` of one data set."""
     seeds = [outcome.seed for outcome in outcomes]
     title = f"{outcomes[0].dataset}: {len(outcomes)} deformed pairs, seeds {min(seeds)} to {max(seeds)}"
-    parts = [[title], _matching_table(outcomes), _tre_table(outcomes), _tests(outcomes)]
-    parts += [_by_motion(outcomes), _outlier_table(outcomes), [NOTE, PAPER]]
+    parts = [[title], _matching_table(outcomes), networks_of(outcomes), _tre_table(outcomes), must_hold(outcomes)]
+    parts += [weights_lines(outcomes), _tests(outcomes), _by_motion(outcomes), _outlier_table(outcomes), [NOTE, PAPER]]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
@@ -78,22 +79,36 @@ def _tre_table(outcomes: Sequence[Outcome]) -> list[str]:
     lines = [
         "Table 2. Target registration error, mm",
         (
-            f"{'':<24}{'pairs':>6}{'mean ± SD':>16}{'median':>8}{'5-95 %':>16}{'mean - without':>16}"
+            f"{'':<34}{'pairs':>6}{'mean ± SD':>16}{'median':>8}{'5-95 %':>16}{'mean - without':>16}"
             f"{'95 % interval':>20}{'change':>8}{'least J':>9}{'folded':>9}{'CPU, s':>14}"
         ),
         _tre_row("before", [(outcome.seed, outcome.before, None) for outcome in done], None),
     ]
-    without = {outcome.seed: outcome.registration[NONE].errors for outcome in done if NONE in outcome.registration}
+    without = {
+        style: {o.seed: o.registration[NONE + style].errors for o in done if NONE + style in o.registration}
+        for style in ("", ", paper")
+    }
     rows: dict[str, list[tuple[int, list[float], Registration | None]]] = {"after affine": []}
     for outcome in done:
         assert outcome.affine is not None
         rows["after affine"].append((outcome.seed, outcome.affine.errors, outcome.affine))
         for name, found in outcome.registration.items():
-            title = "without landmarks" if name == NONE else f"with {name}"
-            rows.setdefault(title, []).append((outcome.seed, found.errors, found))
+            rows.setdefault(title_of(name), []).append((outcome.seed, found.errors, found))
     for title, row in rows.items():
-        lines.append(_tre_row(title, row, without if title.startswith("with ") else None))
+        style = ", paper" if title.endswith(", paper") else ""
+        lines.append(_tre_row(title, row, without[style] if title.startswith("with ") else None))
     return lines
+
+
+def title_of(row: str) -> str:
+    """How a row of Table 2 is called there: “without landmarks”, “with mind, paper”."""
+    source, comma, style = row.partition(", ")
+    return ("without landmarks" if source == NONE else f"with {source}") + comma + style
+
+
+def plain_rows(outcomes: Sequence[Outcome]) -> list[str]:
+    """The rows of the preset itself, in the order of their first use."""
+    return list(dict.fromkeys(name for o in outcomes for name in o.registration if ", " not in name))
 
 
 def _tre_row(
@@ -101,7 +116,7 @@ def _tre_row(
 ) -> str:
     errors = np.concatenate([values for _, values, _ in row])
     low, high = np.percentile(errors, (5, 95))
-    line = f"{title:<24}{len(row):>6}{mean_sd_text(errors):>16}{np.median(errors):>8.2f}"
+    line = f"{title:<34}{len(row):>6}{mean_sd_text(errors):>16}{np.median(errors):>8.2f}"
     line += f"{f'{low:.2f} to {high:.2f}':>16}"
     paired = [(seed, values, without[seed]) for seed, values, _ in row if without and seed in without]
     if paired:
@@ -124,7 +139,7 @@ def _tre_row(
 
 
 def _tests(outcomes: Sequence[Outcome]) -> list[str]:
-    names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.registration))
+    names = plain_rows(outcomes)
     # A source that was used in some cases only gets a test of its own, and takes no case from that of the others.
     everywhere = [name for name in names if all(name in outcome.registration for outcome in outcomes)]
     lines = [line for group in dict.fromkeys((tuple(everywhere), tuple(names))) for line in _test(outcomes, group)]
@@ -163,7 +178,7 @@ def _by_motion(outcomes: Sequence[Outcome]) -> list[str]:
         lines.append(
             f"{f'{source}: landmarks per 1000 voxels':<40}" + "".join(f"{_cell(v, '.2f'):>10}" for v in density)
         )
-    for name in dict.fromkeys(name for outcome in outcomes for name in outcome.registration):
+    for name in plain_rows(outcomes):
         errors = tre_by_motion(outcomes, name)
         title = "TRE without landmarks, mm" if name == NONE else f"TRE with {name}, mm"
         lines.append(f"{title:<40}" + "".join(f"{_cell(v, '.2f'):>10}" for v in errors))

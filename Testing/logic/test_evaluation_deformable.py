@@ -7,9 +7,13 @@ import pytest
 from scipy import ndimage, stats
 
 from LandmarkFusionLogic import cli
+from LandmarkFusionLogic.deformable import weights
+from LandmarkFusionLogic.deformable.registration import Weights
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.evaluation import deformable, deformablepairs
-from LandmarkFusionLogic.evaluation.deformable import Matching, Outcome, Planted, Registration, Task, measure
+from LandmarkFusionLogic.evaluation.deformable import Task, identity, measure, rows
+from LandmarkFusionLogic.evaluation.deformablechecks import generalization, must_hold, networks_of, weights_lines
+from LandmarkFusionLogic.evaluation.deformableoutcome import Matching, Outcome, Planted, Registration
 from LandmarkFusionLogic.evaluation.deformableplots import plot
 from LandmarkFusionLogic.evaluation.deformabletable import describe, matching_by_motion, tre_by_motion
 from LandmarkFusionLogic.evaluation.ranktests import dunn_bonferroni, friedman
@@ -110,6 +114,57 @@ def test_matching_is_measured_kept_and_not_measured_again(data, small, tmp_path,
         measure(task)
 
 
+def test_pairs_that_were_kept_are_not_looked_for_again(data, small, tmp_path, monkeypatch):
+    task = Task("ct-lung", VALIDATION[0], ("mind",), str(data), register=False, folder=str(tmp_path))
+    outcome = measure(task)
+    monkeypatch.setattr(deformable, "find_pairs", None)
+    (file,) = tmp_path.glob("*.json")
+    kept = deformable.Case(task, outcome, tmp_path, file).pairs("mind")
+    assert len(kept) == len(outcome.matching["mind"].errors)
+    next(tmp_path.glob("*.npz")).write_bytes(b"PK half written")
+    with pytest.raises(TypeError):  # Looked for again, with what has been taken away.
+        deformable.Case(task, outcome, tmp_path, file).pairs("mind")
+
+
+def test_a_network_that_was_trained_again_is_measured_again(tmp_path):
+    task = Task("ct-lung", VALIDATION[0], ("none", "dcnn-ce"), register=False, folder=str(tmp_path), weights=True)
+    done = Registration([1.0], 0.5, 0.0, 1.0)
+    rows_of = dict.fromkeys(("none", "dcnn-ce", "dcnn-ce, own weights"), done)
+    old = Outcome("ct-lung", 0, matching={"dcnn-ce": Matching([], [], [], 1.0, "other")}, registration=dict(rows_of))
+    deformable._forget_replaced_networks(task, old)
+    assert list(old.registration) == ["none"]
+    assert old.matching == {}
+    network, title, steps = identity("dcnn-ce")
+    new = Outcome("ct-lung", 0, matching={"dcnn-ce": Matching([], [], [], 1.0, network)}, registration=dict(rows_of))
+    deformable._forget_replaced_networks(task, new)
+    assert list(new.registration) == list(rows_of)
+    assert "CE, width" in title
+    assert steps > 0
+
+
+def test_the_papers_preset_and_chosen_weights_have_rows_of_their_own(data, small, tmp_path, monkeypatch):
+    stages = deformable.stages
+
+    def short(preset, weights, guided):
+        return tuple(stage.changed({"MaximumNumberOfIterations": 8}) for stage in stages(preset, weights, guided))
+
+    monkeypatch.setattr(deformable, "stages", short)
+    monkeypatch.setattr("LandmarkFusionLogic.deformable.registration.stages", short)
+    monkeypatch.setattr(weights.choose_weights, "__defaults__", ("fast", (Weights(0.1, 20.0),), 0, None))
+    task = Task("ct-lung", VALIDATION[0], ("mind",), str(data), folder=str(tmp_path), paper=True, weights=True)
+    assert [row.name for row in rows(task)] == ["mind", "mind, paper", "mind, own weights"]
+    outcome = measure(task)
+    assert list(outcome.registration) == ["mind", "mind, paper", "mind, own weights"]
+    own = outcome.registration["mind, own weights"]
+    assert own.weights == {"points": 0.1, "grid_mm": 20.0}
+    assert own.seconds > 1.5 * outcome.registration["mind"].seconds  # A trial of both stages, then the last run.
+    assert len({str(found.errors) for found in outcome.registration.values()}) == 3
+    assert np.mean(outcome.affine.errors) < np.mean(outcome.before)
+    assert np.shape(outcome.initial) == (4, 4)
+    monkeypatch.setattr(deformable, "make_pair", None)
+    assert measure(task) == outcome
+
+
 def _outcomes():
     random = np.random.default_rng(0)
     outcomes = []
@@ -147,6 +202,70 @@ def test_the_tables_say_what_was_measured():
     assert "66.7%" in row
     assert "98.0%" in text
     assert "none / mind p = " in text
+
+
+def test_what_must_hold_is_told_with_its_figures():
+    outcomes = _outcomes()
+    text = "\n".join(must_hold(outcomes))
+    assert "-0.100 mm (-0.100 to -0.100), 6 pairs: kept" in text
+    assert "0 of 12 registrations fold, least Jacobian 0.20: kept" in text
+    assert "14.5 ± 0.5, at most 15.0: kept" in text
+    assert text in describe(outcomes)
+    worse = dataclasses.replace(outcomes[0].registration["none"], folded=0.01, least=-0.1, seconds=90.0)
+    for outcome in outcomes:
+        outcome.registration["mind"] = worse
+    text = "\n".join(must_hold(outcomes))
+    assert text.count("MISSED") == 4
+    assert "6 of 12 registrations fold" in text
+    for outcome in outcomes:
+        outcome.shape = [30, 40, 50]
+    assert "CPU seconds" not in "\n".join(must_hold(outcomes))
+
+
+def test_chosen_weights_are_compared_with_fixed_ones_and_the_papers_with_the_papers():
+    outcomes = _outcomes()
+    for outcome in outcomes[:3]:
+        mind = outcome.registration["mind"]
+        shifted = (np.array(mind.errors) + 0.05).tolist()
+        outcome.registration["mind, own weights"] = Registration(
+            shifted, 0.2, 0.0, 80.0, {"points": 0.1, "grid_mm": 12}
+        )
+        outcome.registration["none, paper"] = mind
+        outcome.registration["mind, paper"] = dataclasses.replace(mind, errors=(np.array(mind.errors) - 1).tolist())
+    first, second = weights_lines(outcomes)
+    assert "+0.050 mm (+0.050 to +0.050)" in first
+    assert "3 pairs: it does harm" in first
+    assert second.count("0.1, 12") == 3
+    text = describe(outcomes)
+    row = next(line for line in text.splitlines() if line.startswith("with mind, paper"))
+    assert "-1.000 to -1.000" in row
+    assert "without landmarks, paper" in text
+    assert "paper / " not in text
+
+
+def test_training_that_was_shorter_is_said():
+    outcomes = _outcomes()
+    assert networks_of(outcomes) == []
+    empty = ([1.0], [1.0], [1.0], 2.0)
+    outcomes[0].matching["dcnn-ce"] = Matching(*empty, "abc", "DCNN-Match CE, width 8", 5000)
+    outcomes[1].matching["dcnn-hinge"] = Matching(*empty, "def", "DCNN-Match Hinge, width 8", 300)
+    ce, hinge = networks_of(outcomes)
+    assert "5000 steps" in ce
+    assert "FEWER" not in ce
+    assert "300 steps" in hinge
+    assert "FEWER than another row's 5000" in hinge
+
+
+def test_mr_is_told_beside_ct_by_density():
+    ct, mr = _outcomes(), _outcomes()
+    for outcome in mr:
+        outcome.dataset, outcome.voxels = "prostate-mr", [500, 0, 0, 0, 0, 0]
+    text = generalization(ct, mr)
+    rows_of = [line.split() for line in text.splitlines() if line.startswith("mind")]
+    assert [row[1] for row in rows_of] == ["CT", "MR"]
+    assert "0.60" in rows_of[0]
+    assert "6.00" in rows_of[1]
+    assert "p = " in text
 
 
 def test_bins_of_the_displacement():

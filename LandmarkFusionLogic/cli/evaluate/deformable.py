@@ -42,6 +42,20 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--preset", default="fast", choices=("fast", "paper"), help="of elastix (default: fast)")
     command.add_argument("--matching-only", action="store_true", help="no registration: elastix is not needed")
     command.add_argument("--outliers", action="store_true", help="plant 0 to 30 %% wrong pairs and remove them")
+    command.add_argument(
+        "--paper",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the paper's deformable stage too, on the first N pairs of each",
+    )
+    command.add_argument(
+        "--weights",
+        type=int,
+        default=0,
+        metavar="N",
+        help="weights chosen for the pair by a held-out tenth of the landmarks too, on the first N pairs of each",
+    )
     command.add_argument("--run", metavar="DIR", help="keep each case here, and go on from what it holds", dest="kept")
     command.add_argument("--plots", metavar="DIR", help="draw the figures here")
     command.add_argument("--workers", type=int, default=1, metavar="N", help="processes at once (default: 1)")
@@ -50,7 +64,9 @@ def add(kinds: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from LandmarkFusionLogic.evaluation.deformable import NONE, Task, evaluate
+    from LandmarkFusionLogic.evaluation.deformable import Task, evaluate
+    from LandmarkFusionLogic.evaluation.deformablechecks import generalization
+    from LandmarkFusionLogic.evaluation.deformableoutcome import NONE
     from LandmarkFusionLogic.evaluation.deformablepairs import seeds_of
     from LandmarkFusionLogic.evaluation.deformabletable import describe
     from LandmarkFusionLogic.imageio import silence_warnings
@@ -78,19 +94,23 @@ def _run(options: argparse.Namespace) -> None:
             options.outliers,
             device,
             options.kept,
+            number < options.paper,
+            number < options.weights,
         )
         for dataset in sets
-        for seed in seeds_of(dataset, options.cases)
+        for number, seed in enumerate(seeds_of(dataset, options.cases))
     ]
     with progress() as report:
         outcomes = evaluate(tasks, options.workers, report)
-    for dataset in sets:
-        part = [outcome for outcome in outcomes if outcome.dataset == dataset]
+    parts = {dataset: [outcome for outcome in outcomes if outcome.dataset == dataset] for dataset in sets}
+    for part in parts.values():
         print(describe(part) + "\n")
         if options.plots:
             from LandmarkFusionLogic.evaluation.deformableplots import plot
 
             print(f"Wrote {', '.join(file.name for file in plot(part, Path(options.plots)))} to {options.plots}.\n")
+    if {"ct-pelvis", "prostate-mr"} <= set(sets):
+        print(generalization(parts["ct-pelvis"], parts["prostate-mr"]) + "\n")
 
 
 def _networks() -> list[str]:
