@@ -22,6 +22,16 @@ from LandmarkFusionLogic.jobs.learning import (
     keep,
 )
 from LandmarkFusionLogic.jobs.matching import MatchRequest, MatchResult, PointPair, match
+from LandmarkFusionLogic.jobs.projection import drr, xray
+from LandmarkFusionLogic.jobs.projectionrecords import (
+    AlignRequest,
+    AlignResult,
+    DrrRequest,
+    DrrResult,
+    ReadXRayRequest,
+    ReadXRayResult,
+    XRaySource,
+)
 from LandmarkFusionLogic.jobs.reading import load
 from LandmarkFusionLogic.jobs.records import (
     MODALITIES,
@@ -43,10 +53,14 @@ __all__ = [
     "FITS",
     "JOBS",
     "MODALITIES",
+    "AlignRequest",
+    "AlignResult",
     "DeformRequest",
     "DeformResult",
     "DetectRequest",
     "DetectResult",
+    "DrrRequest",
+    "DrrResult",
     "FineTuneRequest",
     "FineTuneResult",
     "FuseRequest",
@@ -59,14 +73,18 @@ __all__ = [
     "MatchResult",
     "Matrix",
     "PointPair",
+    "ReadXRayRequest",
+    "ReadXRayResult",
     "Report",
     "SimulateRequest",
     "SimulateResult",
     "TargetError",
     "TargetRecord",
     "VolumeSource",
+    "XRaySource",
     "deform",
     "detect",
+    "drr",
     "fine_tune",
     "from_json",
     "fuse",
@@ -80,6 +98,7 @@ __all__ = [
     "record",
     "simulate",
     "to_json",
+    "xray",
 ]
 
 JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
@@ -90,5 +109,7 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "keep": (KeepRequest, keep),
     "fine-tune": (FineTuneRequest, fine_tune),
     "match": (MatchRequest, match),
+    "drr": (DrrRequest, drr),
+    "xray": (ReadXRayRequest, xray),
 }
 """What a worker can be asked for: the request's type and the function."""

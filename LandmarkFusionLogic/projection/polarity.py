@@ -1,0 +1,99 @@
+"""Gray values of an X-ray image turned into something like line integrals: bones bright, and no longer exponential."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.projection.dicomgeometry import bones_of, intensity_of
+from LandmarkFusionLogic.projection.xrayfile import XRay
+
+Image = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+AUTO, BRIGHT, DARK = "auto", "bright", "dark"
+LINEAR, LOG = "linear", "log"
+DARKEST = 1e-4
+"""Share of the open beam below which a detector measures nothing but its noise."""
+BLUR_SHARE = 0.02
+"""Low-pass of what polarity is guessed from, share of the image's longest side."""
+
+
+@dataclass(frozen=True)
+class Bright:
+    """``image`` (rows, columns) float32, bones bright, smallest value 0.
+
+    ``bones``: bright or dark, as they were in the file; ``guessed``: from the image, since nobody said.
+    """
+
+    image: Image
+    bones: str
+    guessed: bool
+
+
+def brighten(xray: XRay, bones: str = AUTO, intensity: str = AUTO, like: Image | None = None) -> Bright:
+    """The image of ``xray`` with bright bones, as an alignment wants it.
+
+    ``bones`` auto goes by the DICOM tags and otherwise by the image: by what it has in common with ``like``, a
+    projection (rows, columns) that it roughly agrees with, or by its middle being what absorbs most. ``intensity``
+    linear takes the logarithm of the share of the open beam; auto does so where the tags say that it is needed.
+    Raises InputError for settings that do not exist.
+    """
+    if bones not in (AUTO, BRIGHT, DARK):
+        raise InputError(f"“{bones}” is no way to show bones; choose auto, bright or dark.")
+    if intensity not in (AUTO, LINEAR, LOG):
+        raise InputError(f"“{intensity}” is no kind of gray values; choose auto, linear or log.")
+    told = bones if bones != AUTO else bones_of(xray.tags)
+    polarity = told or (BRIGHT if looks_bright(xray.values, xray.mask, like) else DARK)
+    kind = intensity if intensity != AUTO else intensity_of(xray.tags) or LOG
+    values = xray.values.astype(np.float64)
+    valid = np.ones(values.shape, dtype=bool) if xray.mask is None or not xray.mask.any() else xray.mask
+    if kind == LINEAR:
+        # The share of the beam that is left; where bones are bright the values count what was taken away.
+        beam = values if polarity == DARK else values[valid].max() + values[valid].min() - values
+        beam = beam - min(0.0, float(beam[valid].min()))
+        beam_open = float(np.percentile(beam[valid], 99.9)) or 1.0
+        image = -np.log(np.clip(beam / beam_open, DARKEST, None))
+    else:
+        image = values if polarity == BRIGHT else -values
+    image = np.where(valid, image, image[valid].min())
+    return Bright((image - image.min()).astype(np.float32), polarity, told is None)
+
+
+def looks_bright(values: Image, mask: Mask | None, like: Image | None = None) -> bool:
+    """Whether bones are probably bright in ``values`` (rows, columns).
+
+    Judged by the correlation with ``like`` where it is given; otherwise the body and most of all the spine absorb
+    more in the middle than at the sides. Flat areas that touch the border (air, collimator) do not count then.
+    """
+    sigma = BLUR_SHARE * max(values.shape)
+    smooth = ndimage.gaussian_filter(values.astype(np.float64), sigma)
+    valid = np.ones(values.shape, dtype=bool) if mask is None or not mask.any() else mask
+    if like is None:
+        valid = _without_flat_border(values, valid)
+        row, column = np.nonzero(valid)
+        there = np.hypot(
+            *(grid - place.mean() for grid, place in zip(np.indices(values.shape), (row, column), strict=True))
+        )
+        expected = -there
+    else:
+        expected = ndimage.gaussian_filter(like.astype(np.float64), sigma)
+        valid = valid & (expected > 0) if np.mean(valid & (expected > 0)) > 0.05 else valid
+    a, b = smooth[valid], expected[valid]
+    return float(np.mean((a - a.mean()) * (b - b.mean()))) >= 0
+
+
+def _without_flat_border(values: Image, valid: Mask) -> Mask:
+    """``valid`` less flat areas of extreme gray that touch its border, unless little is left."""
+    low, high = np.percentile(values[valid], (0.5, 99.5))
+    near = 0.02 * (high - low)
+    left = valid.copy()
+    for flat in (valid & (values <= low + near), valid & (values >= high - near)):
+        pieces, _ = ndimage.label(flat | ~valid)
+        border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+        left &= ~(np.isin(pieces, border[border > 0]) & flat)
+    return left if left.mean() > 0.1 * valid.mean() else valid
