@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float64]
 ISOCENTER_SHARE = 0.7
 """Where the isocenter stands between source and detector unless it is given."""
 SDD_RANGE_MM = (200.0, 5000.0)
-SPACING_RANGE_MM = (0.01, 20.0)
+SPACING_RANGE_MM = (0.01, 200.0)
 LARGEST_SIDE = 8192
 
 
