@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from LandmarkFusionLogic.errors import InputError
+
 FloatArray = npt.NDArray[np.float64]
 Tags = Mapping[str, str]
 """Values of DICOM tags as text, by keys such as "0018|1110"."""
@@ -79,6 +81,19 @@ def geometry_of(tags: Tags, rows: int, columns: int) -> TaggedGeometry:
     _mirrored(tags, data, sources)
     missing = [NAMES[key] for name, key in (("sdd", SDD), ("spacing", IMAGER_SPACING)) if name not in data]
     return TaggedGeometry(None if missing else data, sources, missing, warnings)
+
+
+def needed_geometry(tags: Tags, rows: int, columns: int, what: str) -> dict[str, Any]:
+    """The ``data`` of `geometry_of`; ``what`` names the image in messages.
+
+    Raises InputError where the tags do not tell it, or there are none.
+    """
+    if not tags:
+        raise InputError(f"The file of the {what} says nothing of the C-arm; give its geometry (sdd, spacing).")
+    found = geometry_of(tags, rows, columns)
+    if found.data is None:
+        raise InputError(f"The DICOM file of the {what} has no {' and no '.join(found.missing)}; give the geometry.")
+    return found.data
 
 
 def _spacing(tags: Tags, data: dict[str, Any], sources: dict[str, str], warnings: list[str]) -> None:
