@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo-output
+PEERS := .venv-peers
+CASES ?= 2
 
-.PHONY: help install demo test lint types layers pytest bench screenshots clean
+.PHONY: help install demo test lint types layers pytest bench bench-deformable screenshots clean
 
 help:
 	@echo "make demo   install into .venv, run the main job on a simulated case, results in $(OUT)/"
 	@echo "make test   install into .venv, run lint, types, layers and every test suite"
-	@echo "make bench  measure speed: detection, landmark to transform, event loop, memory"
+	@echo "make bench  measure speed: detection, landmark to transform, event loop, memory; the next one too"
+	@echo "make bench-deformable  the deformable registration beside greedy, SyN, demons and ConvexAdam"
 	@echo "make screenshots  take the pictures of README and tutorial anew"
-	@echo "make clean  remove .venv and the demo's output"
+	@echo "make clean  remove .venv, .venv-peers and the demo's output"
 
 install: $(INSTALLED)
 
@@ -45,9 +48,19 @@ pytest: install
 bench: install
 	$(BIN)/python Testing/benchmarks/bench_detect.py
 	$(BIN)/python Testing/benchmarks/bench_panel.py
+	$(MAKE) bench-deformable
+
+bench-deformable: install $(PEERS)/.installed
+	$(BIN)/python Testing/benchmarks/bench_deformable.py --cases $(CASES)
+
+# Line by line: a peer that cannot be had does not keep the others away; the benchmark names it.
+$(PEERS)/.installed: Testing/benchmarks/requirements-peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	grep '==' $< | while read -r wanted; do $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< "$$wanted" || echo "$$wanted could not be installed"; done
+	touch $@
 
 screenshots: demo
 	PYTHONPATH=Testing $(BIN)/python Testing/screenshots.py
 
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(PEERS) $(OUT)
