@@ -53,8 +53,8 @@ def brighten(xray: XRay, bones: str = AUTO, intensity: str = AUTO, like: Image |
     values = xray.values.astype(np.float64)
     valid = np.ones(values.shape, dtype=bool) if xray.mask is None or not xray.mask.any() else xray.mask
     if kind == LINEAR:
-        # The share of the beam that is left; where bones are bright the values count what was taken away.
-        beam = values if polarity == DARK else values[valid].max() + values[valid].min() - values
+        # Where bones are bright the values count down from what the bits can hold.
+        beam = values if polarity == DARK else _full_scale(float(values.max())) - values
         beam = beam - min(0.0, float(beam[valid].min()))
         beam_open = float(np.percentile(beam[valid], 99.9)) or 1.0
         image = -np.log(np.clip(beam / beam_open, DARKEST, None))
@@ -62,6 +62,11 @@ def brighten(xray: XRay, bones: str = AUTO, intensity: str = AUTO, like: Image |
         image = values if polarity == BRIGHT else -values
     image = np.where(valid, image, image[valid].min())
     return Bright((image - image.min()).astype(np.float32), polarity, told is None)
+
+
+def _full_scale(highest: float) -> float:
+    """The largest value of the fewest bits, of those that detectors have, that hold ``highest``."""
+    return next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if highest < 2**bits), highest)
 
 
 def looks_bright(values: Image, mask: Mask | None, like: Image | None = None) -> bool:
