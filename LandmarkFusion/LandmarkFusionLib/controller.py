@@ -22,6 +22,7 @@ from LandmarkFusionLib.learning import Learning
 from LandmarkFusionLib.networks import Networks
 from LandmarkFusionLib.overlays import Overlays
 from LandmarkFusionLib.parameters import Parameters
+from LandmarkFusionLib.projection import Projection
 from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLib.targets import Targets
 from LandmarkFusionLogic.errors import InputError
@@ -42,6 +43,7 @@ class Controller(VTKObservationMixin):
         self.targets = Targets(self)
         self.learning = Learning(self)
         self.deformable = Deformable(self)
+        self.projection = Projection(self)
         self.networks = Networks(self)
         self.following = Following(self)
         self.live = LiveFit(self.following.onFit, self.editing.remember)
@@ -94,6 +96,7 @@ class Controller(VTKObservationMixin):
         self.overlays.forget()
         self.targets.stop()
         self.deformable.stop()
+        self.projection.stop()
         self.parameters = parameters
         self.following.forget()
         if parameters is not None:
@@ -121,6 +124,7 @@ class Controller(VTKObservationMixin):
         self._listeners.clear()
         self.detection.stop()
         self.learning.stop()
+        self.projection.quit()
         self.engine.stop()
 
     def refreshSoon(self) -> None:
@@ -208,11 +212,13 @@ class Controller(VTKObservationMixin):
 
     def isBusy(self) -> bool:
         """Whether a job is under way or being ended."""
-        return self.detection.isBusy() or self.learning.isBusy() or self.deformable.isBusy()
+        return any(each.isBusy() for each in (self.detection, self.learning, self.deformable, self.projection))
 
     def progress(self) -> tuple[float, str]:
         """How far the running job is (0..1), and what it is at."""
-        run = next((each for each in (self.learning, self.deformable) if each.isBusy()), self.detection)
+        run = next(
+            (each for each in (self.learning, self.deformable, self.projection) if each.isBusy()), self.detection
+        )
         return run.fraction, run.text
 
     def expectedErrors(self) -> dict[str, float]:
@@ -234,6 +240,8 @@ class Controller(VTKObservationMixin):
             self.learning.cancel()
         elif self.deformable.isBusy():
             self.deformable.cancel()
+        elif self.projection.isBusy():
+            self.projection.cancel()
         else:
             self.detection.cancel()
         self.tell()
@@ -333,6 +341,7 @@ class Controller(VTKObservationMixin):
             self.overlays.update()
             self.targets.update()
             self.deformable.update()
+            self.projection.update()
         self.tell()
 
     @contextlib.contextmanager

@@ -18,8 +18,8 @@ TELLING = 0.08
 class Handover:
     """Writes the volumes, runs the job, removes the files.
 
-    ``changed`` is told of progress; ``done`` gets the answer, ``failed`` the kind and one sentence, both while the
-    files are still there.
+    What the request says already of a volume, beside where it lies, stays. ``changed`` is told of progress; ``done``
+    gets the answer, ``failed`` the kind and one sentence, both while the files are still there.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Handover:
         if self._waiting:
             self._waiting.pop(0).start()
             return
-        self._request.update({name: file.source() for name, file in self._files.items()})
+        for name, file in self._files.items():
+            self._request[name] = {**(self._request.get(name) or {}), **file.source()}
         if "out" in self._request:
             self._request["out"] = self.out()
         self._started = time.monotonic()

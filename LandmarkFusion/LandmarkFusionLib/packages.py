@@ -31,33 +31,37 @@ def torchInstalled() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
-def ensureTorch() -> None:
+def ensureTorch(need: str = "", otherwise: str = "") -> None:
     """Have PyTorch installed by the PyTorch extension, after asking; at once if it is there.
 
-    Raises InputError where the user declines, or the extension is missing, and says what else can be done.
+    ``need`` is what cannot be done without it, ``otherwise`` what else can be done. Raises InputError where the user
+    declines, or the extension is missing, and says both.
     """
     if torchInstalled():
         return
+    need = need or _("Finding landmarks")
+    otherwise = otherwise or _("place the landmarks by hand")
     try:
         import PyTorchUtils
     except ImportError:
         raise InputError(
             _(
-                "Finding landmarks needs PyTorch: install the extension “PyTorch” in the Extensions Manager, or place "
-                "the landmarks by hand."
-            )
+                "{need} needs PyTorch: install the extension “PyTorch” in the Extensions Manager, or {otherwise}."
+            ).format(need=need, otherwise=otherwise)
         ) from None
     try:
         installed = PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=TORCH)
     except Exception as error:  # As above.
         raise InputError(
-            _(
-                "PyTorch could not be installed ({reason}); see the Python console, or place the landmarks by hand."
-            ).format(reason=error)
+            _("PyTorch could not be installed ({reason}); see the Python console, or {otherwise}.").format(
+                reason=error, otherwise=otherwise
+            )
         ) from error
     if installed is None:
         raise InputError(
-            _("PyTorch was not installed, so landmarks cannot be found; install it later or place them by hand.")
+            _("PyTorch was not installed. {need} needs it: install it later, or {otherwise}.").format(
+                need=need, otherwise=otherwise
+            )
         )
 
 

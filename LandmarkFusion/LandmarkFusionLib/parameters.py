@@ -14,6 +14,7 @@ from slicer import (
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Choice, WithinRange, parameterNodeWrapper
 
+from LandmarkFusionLib.projectionparameters import ProjectionParameters
 from LandmarkFusionLogic.points import APEX
 
 DEVICES = ["auto", "cuda", "mps", "cpu"]
@@ -72,7 +73,8 @@ class Parameters:
 
     What begins with ``deform`` belongs to the deformable registration: its volumes, masks and points, the transform
     MR to US or another to start from (it maps moving to fixed), the source of landmarks (none, points, mind, or a
-    network's name), and the transform node of the last result.
+    network's name), and the transform node of the last result. What begins with ``projection`` belongs to CT and
+    X-ray.
     """
 
     mr: vtkMRMLScalarVolumeNode
@@ -108,3 +110,10 @@ class Parameters:
     deformRegion: vtkMRMLMarkupsROINode
     deformShow: Comparison = Comparison.OVERLAY
     deformResult: vtkMRMLTransformNode
+    projectionCt: vtkMRMLScalarVolumeNode
+    projectionXray: vtkMRMLScalarVolumeNode
+    projectionXray2: vtkMRMLScalarVolumeNode
+    projectionCtPoints: vtkMRMLMarkupsFiducialNode
+    projectionXrayPoints: vtkMRMLMarkupsFiducialNode
+    projectionResult: vtkMRMLLinearTransformNode
+    projection: ProjectionParameters

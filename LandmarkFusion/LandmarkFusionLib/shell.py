@@ -11,6 +11,7 @@ from LandmarkFusionLib.panels.hints import HintsPanel
 from LandmarkFusionLib.panels.inputs import InputsPanel
 from LandmarkFusionLib.panels.landmarks import LandmarksPanel
 from LandmarkFusionLib.panels.learning import LearningPanel
+from LandmarkFusionLib.panels.projection import ProjectionPanel
 from LandmarkFusionLib.panels.report import ReportPanel
 from LandmarkFusionLib.panels.rigid import RigidPanel
 from LandmarkFusionLib.panels.targets import TargetsPanel
@@ -24,6 +25,7 @@ PANELS = {
     "Targets": TargetsPanel,
     "Views": ViewsPanel,
     "Deformable": DeformablePanel,
+    "Projection": ProjectionPanel,
     "Learning": LearningPanel,
     "Report": ReportPanel,
 }

@@ -21,6 +21,9 @@ _OTHER = (0.5, 0.5, 0.5)
 class MetricPlot:
     """Reads what has been added to the file since the last `update` and shows it, one series a stage."""
 
+    name, title, value = "Registration metric", "Registration metric (smaller is better)", "Metric"
+    """Of the chart, above it, and beside its axis."""
+
     def __init__(self, scene: Node, path: str) -> None:
         self.last: tuple[str, int, int, float] | None = None
         """Stage, resolution, iteration and metric of the newest line."""
@@ -39,7 +42,7 @@ class MetricPlot:
 
     def update(self) -> None:
         """Add the new lines of the file."""
-        rows = [row for row in map(_row, self._lines()) if row is not None]
+        rows = [row for row in map(self.row, self._lines()) if row is not None]
         for stage in dict.fromkeys(row[0] for row in rows):
             table = self._table(stage).GetTable()
             for _stage, resolution, iteration, metric in (row for row in rows if row[0] == stage):
@@ -58,6 +61,15 @@ class MetricPlot:
                 self._scene.RemoveNode(node)
         self._nodes, self._tables, self._chart = [], {}, None
 
+    @staticmethod
+    def row(line: str) -> tuple[str, int, int, float] | None:
+        """Stage, resolution, iteration and metric of a line; None for the heading, or a line that elastix broke."""
+        parts = line.split(",")
+        try:
+            return parts[0].strip(), int(parts[1]), int(parts[2]), float(parts[3])
+        except (IndexError, ValueError):
+            return None
+
     def _lines(self) -> list[str]:
         try:
             if os.path.getsize(self._path) <= self._offset:
@@ -74,23 +86,23 @@ class MetricPlot:
     def _table(self, stage: str) -> Node:
         if stage in self._tables:
             return self._tables[stage]
-        table = self._add("vtkMRMLTableNode", f"Metric of the {stage} stage")
-        for name in ("Iteration", "Metric", "Resolution"):
+        table = self._add("vtkMRMLTableNode", f"{self.value} of the {stage} stage")
+        for name in ("Iteration", self.value, "Resolution"):
             column = _column()
             column.SetName(name)
             table.AddColumn(column)
         series = self._add("vtkMRMLPlotSeriesNode", stage)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName("Iteration")
-        series.SetYColumnName("Metric")
+        series.SetYColumnName(self.value)
         series.SetPlotType(series.PlotTypeScatter)
         series.SetMarkerStyle(series.MarkerStyleNone)
         series.SetColor(*_COLORS.get(stage, _OTHER))
         if self._chart is None:
-            self._chart = self._add("vtkMRMLPlotChartNode", "Registration metric")
-            self._chart.SetTitle("Registration metric (smaller is better)")
+            self._chart = self._add("vtkMRMLPlotChartNode", self.name)
+            self._chart.SetTitle(self.title)
             self._chart.SetXAxisTitle("Iteration")
-            self._chart.SetYAxisTitle("Metric")
+            self._chart.SetYAxisTitle(self.value)
         self._chart.AddAndObservePlotSeriesNodeID(series.GetID())
         self._tables[stage] = table
         return table
@@ -109,9 +121,16 @@ def _column() -> Any:
     return vtk.vtkDoubleArray()
 
 
-def _row(line: str) -> tuple[str, int, int, float] | None:
-    parts = line.split(",")
-    try:
-        return parts[0].strip(), int(parts[1]), int(parts[2]), float(parts[3])
-    except (IndexError, ValueError):
-        return None  # The heading, or a line that elastix broke.
+class SimilarityPlot(MetricPlot):
+    """The same for an alignment of CT and X-ray, whose file has the columns iteration and similarity."""
+
+    name, title, value = "Alignment similarity", "Similarity of DRR and X-ray (larger is better)", "Similarity"
+
+    @staticmethod
+    def row(line: str) -> tuple[str, int, int, float] | None:
+        """The same of a line of two columns; the stage has the name of what is plotted."""
+        parts = line.split(",")
+        try:
+            return "alignment", 0, int(float(parts[0])), float(parts[1])
+        except (IndexError, ValueError):
+            return None

@@ -14,6 +14,9 @@ Node = Any
 FIELD_OF_VIEW_MM = 110.0
 """Width or height, whichever is smaller, of a view centred on the prostate: the gland and what lies around it."""
 CAMERA_DISTANCE_MM = 260.0
+OWN_VIEWS = "LandmarkFusion"
+"""What the names of slice views begin with that show X-rays and DRRs, and never the volumes."""
+_OF_SLICES = ("vtkMRMLSliceNode", "vtkMRMLSliceCompositeNode")
 _CORONAL = 1
 _OBLIQUE = np.array([-0.55, 0.68, 0.48])  # From the left, in front and above: axial and sagittal both face the camera.
 
@@ -85,4 +88,6 @@ def _look(camera: Node, point: FloatArray, direction: FloatArray) -> None:
 
 def _nodes(scene: Node, kind: str) -> Iterator[Node]:
     for index in range(scene.GetNumberOfNodesByClass(kind)):
-        yield scene.GetNthNodeByClass(index, kind)
+        node = scene.GetNthNodeByClass(index, kind)
+        if kind not in _OF_SLICES or not (node.GetLayoutName() or "").startswith(OWN_VIEWS):
+            yield node
