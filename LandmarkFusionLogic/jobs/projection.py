@@ -126,8 +126,8 @@ def xray(request: ReadXRayRequest, report: Report) -> ReadXRayResult:
     out = Path(request.out)
     with replacing(out) as folder:
         np.save(folder / "xray.npy", bright.image)
-        if image.mask is not None:
-            np.save(folder / "xray-mask.npy", image.mask)
+        if bright.mask is not None:
+            np.save(folder / "xray-mask.npy", bright.mask)
     report(1.0, "Done")
     return ReadXRayResult(
         image=str(out / "xray.npy"),
@@ -135,7 +135,7 @@ def xray(request: ReadXRayRequest, report: Report) -> ReadXRayResult:
         columns=image.values.shape[1],
         bones=bright.bones,
         guessed=bright.guessed,
-        mask=None if image.mask is None else str(out / "xray-mask.npy"),
+        mask=None if bright.mask is None else str(out / "xray-mask.npy"),
         geometry=data,
         sources=found.sources if found else {},
         modality=image.modality,

@@ -16,6 +16,7 @@ from LandmarkFusionLogic.points import FloatArray
 if TYPE_CHECKING:
     from LandmarkFusionLogic.projection.carm import CArm
     from LandmarkFusionLogic.projection.geometry import Geometry
+    from LandmarkFusionLogic.projection.polarity import Bright
     from LandmarkFusionLogic.projection.xrayfile import XRay
 
 WORKING_SIDE = 256
@@ -43,15 +44,15 @@ class XRayView:
         """The detector, read out at the size that is worked with."""
         return self.arm.geometry
 
-    def bright(self, like: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], str, list[str]]:
-        """The image with bright bones, how they were in the file, and what to warn of.
+    def bright(self, like: npt.NDArray[np.float32]) -> tuple[Bright, list[str]]:
+        """The image with bright bones, and what to warn of.
 
         ``like`` (rows, columns) is a projection that roughly agrees with it.
         """
         from LandmarkFusionLogic.projection.polarity import brighten
 
         found = brighten(self.xray, self.source.bones, self.source.intensity, like)
-        return found.image, found.bones, [guess_warning(self.name, found.bones)] if found.guessed else []
+        return found, [guess_warning(self.name, found.bones)] if found.guessed else []
 
 
 def read_views(request: AlignRequest, isocenter: FloatArray) -> list[XRayView]:

@@ -12,6 +12,7 @@ from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.projection.dicomgeometry import bones_of, intensity_of
 from LandmarkFusionLogic.projection.xrayfile import XRay
 
+FloatArray = npt.NDArray[np.float64]
 Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
@@ -19,6 +20,12 @@ AUTO, BRIGHT, DARK = "auto", "bright", "dark"
 LINEAR, LOG = "linear", "log"
 DARKEST = 1e-4
 """Share of the open beam below which a detector measures nothing but its noise."""
+FLAT_SHARE = 0.02
+"""Gray values that differ by less than this share of their range make a flat area."""
+COVERED_SHARES = (0.01, 0.7)
+"""Flat areas of less or more than these shares of the image are no collimator."""
+PENUMBRA = 2
+"""Pixels beside a collimator's shadow that are left out with it."""
 BLUR_SHARE = 0.02
 """Low-pass of what polarity is guessed from, share of the image's longest side."""
 
@@ -27,12 +34,14 @@ BLUR_SHARE = 0.02
 class Bright:
     """``image`` (rows, columns) float32, bones bright, smallest value 0.
 
-    ``bones``: bright or dark, as they were in the file; ``guessed``: from the image, since nobody said.
+    ``bones``: bright or dark, as they were in the file; ``guessed``: from the image, since nobody said. ``mask``
+    (rows, columns): where the image is valid; None: everywhere.
     """
 
     image: Image
     bones: str
     guessed: bool
+    mask: Mask | None = None
 
 
 def brighten(xray: XRay, bones: str = AUTO, intensity: str = AUTO, like: Image | None = None) -> Bright:
@@ -60,8 +69,22 @@ def brighten(xray: XRay, bones: str = AUTO, intensity: str = AUTO, like: Image |
         image = -np.log(np.clip(beam / beam_open, DARKEST, None))
     else:
         image = values if polarity == BRIGHT else -values
+    valid = _uncovered(image, valid)
     image = np.where(valid, image, image[valid].min())
-    return Bright((image - image.min()).astype(np.float32), polarity, told is None)
+    mask = None if valid.all() else valid
+    return Bright((image - image.min()).astype(np.float32), polarity, told is None, mask)
+
+
+def _uncovered(image: FloatArray, valid: Mask) -> Mask:
+    """``valid`` less what a collimator or the round field of an image intensifier covers.
+
+    That is a flat area at the border that nothing got through, more than any body absorbs.
+    """
+    low, high = image[valid].min(), image[valid].max()
+    nothing = valid & (image >= high - FLAT_SHARE * (high - low))
+    covered = ndimage.binary_dilation(_at_border(nothing, ~valid), iterations=PENUMBRA)
+    share = np.mean(covered & valid)
+    return valid & ~covered if COVERED_SHARES[0] < share < COVERED_SHARES[1] else valid
 
 
 def _full_scale(highest: float) -> float:
@@ -77,9 +100,8 @@ def looks_bright(values: Image, mask: Mask | None, like: Image | None = None) ->
     """
     sigma = BLUR_SHARE * max(values.shape)
     smooth = ndimage.gaussian_filter(values.astype(np.float64), sigma)
-    valid = np.ones(values.shape, dtype=bool) if mask is None or not mask.any() else mask
+    valid = _without_flat_border(values, np.ones(values.shape, dtype=bool) if mask is None or not mask.any() else mask)
     if like is None:
-        valid = _without_flat_border(values, valid)
         row, column = np.nonzero(valid)
         there = np.hypot(
             *(grid - place.mean() for grid, place in zip(np.indices(values.shape), (row, column), strict=True))
@@ -94,11 +116,16 @@ def looks_bright(values: Image, mask: Mask | None, like: Image | None = None) ->
 
 def _without_flat_border(values: Image, valid: Mask) -> Mask:
     """``valid`` less flat areas of extreme gray that touch its border, unless little is left."""
-    low, high = np.percentile(values[valid], (0.5, 99.5))
-    near = 0.02 * (high - low)
+    low, high = values[valid].min(), values[valid].max()
+    near = FLAT_SHARE * (high - low)
     left = valid.copy()
     for flat in (valid & (values <= low + near), valid & (values >= high - near)):
-        pieces, _ = ndimage.label(flat | ~valid)
-        border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
-        left &= ~(np.isin(pieces, border[border > 0]) & flat)
+        left &= ~_at_border(flat, ~valid)
     return left if left.mean() > 0.1 * valid.mean() else valid
+
+
+def _at_border(area: Mask, beyond: Mask) -> Mask:
+    """The pieces of ``area`` that touch the image's border, or reach it through ``beyond``."""
+    pieces, _ = ndimage.label(area | beyond)
+    border = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
+    return np.asarray(np.isin(pieces, border[border > 0]) & area)

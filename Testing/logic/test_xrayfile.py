@@ -97,6 +97,7 @@ def test_intensities_become_line_integrals(integrals):
     plain = brighten(XRay(-integrals))
     assert (plain.bones, plain.guessed) == ("dark", True)
     np.testing.assert_allclose(plain.image, integrals - integrals.min(), atol=1e-5)
+    assert found.mask is plain.mask is None
     as_it_is = brighten(XRay(integrals), "bright")
     np.testing.assert_allclose(as_it_is.image, integrals - integrals.min(), atol=1e-5)
 
@@ -109,6 +110,20 @@ def test_what_the_collimator_covers_is_background(integrals):
     found = brighten(XRay(counts, mask), "dark", "linear").image
     assert np.all(found[~mask] == 0)
     np.testing.assert_allclose(np.ptp(found[mask]) * 2, np.ptp(integrals[mask]), atol=0.01)
+
+
+@pytest.mark.parametrize(("bones", "intensity"), [("auto", "linear"), ("auto", "auto"), ("dark", "log")])
+def test_the_round_field_of_an_image_intensifier_is_found_without_tags(integrals, bones, intensity):
+    row, column = np.indices(integrals.shape)
+    field = np.hypot(row - 31.5, column - 31.5) < 30
+    counts = projectionsamples.as_counts(integrals).astype(np.float32)
+    counts[~field] = np.random.default_rng(0).uniform(0, 3, np.sum(~field))
+    found = brighten(XRay(counts), bones, intensity)
+    assert found.bones == "dark"
+    assert not found.mask[~field].any()
+    assert found.mask[field].mean() > 0.8
+    assert np.all(found.image[~field] == 0)
+    assert np.corrcoef(found.image[found.mask], integrals[found.mask])[0, 1] > 0.97
 
 
 @pytest.mark.parametrize(
