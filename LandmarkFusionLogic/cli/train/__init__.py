@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from LandmarkFusionLogic.cli.train import comparison, landmarks, match
+from LandmarkFusionLogic.cli.train import comparison, landmarks, match, projection
 
-KINDS = (landmarks, comparison, match)
+KINDS = (landmarks, comparison, match, projection)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:

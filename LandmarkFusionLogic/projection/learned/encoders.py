@@ -167,7 +167,11 @@ class Residual(nn.Module):
 
 
 class FineNetwork(nn.Module):
-    """Two encoders of one structure that share no weights: of the moving image (DRR) and of the fixed one (X-ray)."""
+    """Two encoders of one structure that share no weights: of the moving image (DRR) and of the fixed one (X-ray).
+
+    Both begin with the same weights: so the distance of their features is a similarity of the images from the first
+    step on, which training then bends towards the geodesic.
+    """
 
     def __init__(
         self, stem: int, stem_stride: int, widths: tuple[int, int, int], blocks: int, composite: bool
@@ -176,3 +180,4 @@ class FineNetwork(nn.Module):
         kind = CompositeEncoder if composite else PlainEncoder
         self.moving = kind(stem, stem_stride, widths, blocks)
         self.fixed = kind(stem, stem_stride, widths, blocks)
+        self.fixed.load_state_dict(self.moving.state_dict())
