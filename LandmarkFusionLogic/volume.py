@@ -18,6 +18,12 @@ EXTENT_RANGE_MM = (15.0, 1500.0)
 """A side of the volume outside this range cannot hold a prostate, or no scanner made it."""
 
 
+class ConstantError(InputError):
+    """Every voxel of a volume has the same ``value``, which tells an empty mask from a full one."""
+
+    value: float = 0.0
+
+
 @dataclass(frozen=True)
 class Volume:
     """A scalar image in the patient's world.
@@ -111,4 +117,6 @@ def _check_values(array: npt.NDArray[np.generic], what: str) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         raise InputError(f"The {what} contains NaN or infinite values; replace them by numbers first.")
     if low == high:
-        raise InputError(f"Every voxel of the {what} has the same value; choose a volume that shows something.")
+        error = ConstantError(f"Every voxel of the {what} has the same value; choose a volume that shows something.")
+        error.value = low
+        raise error

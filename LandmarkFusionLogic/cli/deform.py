@@ -112,6 +112,8 @@ def _points(fixed_file: str | None, moving_file: str | None) -> list[PointPair]:
         raise InputError("Points are needed in both volumes: give --fixed-points and --moving-points.")
     fixed = by_name(read_landmarks(fixed_file, "fixed points"))
     moving = by_name(read_landmarks(moving_file, "moving points"))
+    if not fixed and not moving:
+        raise InputError("The lists of points are empty; place points in both volumes, or give no lists.")
     alone = sorted(set(fixed) ^ set(moving))
     if alone:
         raise InputError(

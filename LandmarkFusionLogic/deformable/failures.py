@@ -7,8 +7,10 @@ import os
 import signal
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.memory import OUT_OF_MEMORY
 
+OUT_OF_MEMORY = (
+    "There is not enough memory for the registration; close other programs, or register a region of interest only."
+)
 DISK_FULL = "The disk is full; free some space or choose a folder on another disk."
 
 _DRIFTED = (

@@ -15,7 +15,7 @@ import numpy as np
 from LandmarkFusionLogic import NOTICE, __version__
 from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs.matching import PointPair, initial_matrix
-from LandmarkFusionLogic.jobs.reading import load
+from LandmarkFusionLogic.jobs.reading import load, load_mask
 from LandmarkFusionLogic.jobs.records import Matrix, Report, VolumeSource, part
 from LandmarkFusionLogic.points import FloatArray
 
@@ -160,7 +160,7 @@ def _pair(request: DeformRequest, report: Report) -> tuple[Pair, list[str]]:
     report(0.0, "Reading the volumes")
     fixed, moving = load(request.fixed, "fixed volume"), load(request.moving, "moving volume")
     fixed_mask, moving_mask = (
-        None if source is None else load(source, f"{what} mask")
+        load_mask(source, f"{what} mask")
         for source, what in ((request.fixed_mask, "fixed"), (request.moving_mask, "moving"))
     )
     warnings = size_warning(fixed, moving, initial)

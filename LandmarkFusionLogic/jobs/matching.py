@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.jobs.reading import load
+from LandmarkFusionLogic.jobs.reading import load, load_mask
 from LandmarkFusionLogic.jobs.records import Matrix, Report, VolumeSource, part
 from LandmarkFusionLogic.points import FloatArray
 
@@ -71,7 +71,7 @@ def match(request: MatchRequest, report: Report) -> MatchResult:
     report(0.0, "Reading the volumes")
     fixed, moving = load(request.fixed, "fixed volume"), load(request.moving, "moving volume")
     fixed_mask, moving_mask = (
-        None if source is None else load(source, f"mask of the {what} volume")
+        load_mask(source, f"mask of the {what} volume")
         for source, what in ((request.fixed_mask, "fixed"), (request.moving_mask, "moving"))
     )
     found = match_volumes(

@@ -10,7 +10,7 @@ from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs.records import VolumeSource
 from LandmarkFusionLogic.points import FloatArray
 from LandmarkFusionLogic.rigid.fit import apply
-from LandmarkFusionLogic.volume import Volume
+from LandmarkFusionLogic.volume import ConstantError, Volume
 
 if TYPE_CHECKING:
     from LandmarkFusionLogic.gland import Gland
@@ -30,6 +30,17 @@ def load(source: VolumeSource, what: str) -> Volume:
     if source.ijk_to_ras is not None:
         raise InputError(f"The {what} has a geometry of its own and an affine beside it; give one of them.")
     return imageio.read_volume(source.path, what, source.series)
+
+
+def load_mask(source: VolumeSource | None, what: str) -> Volume | None:
+    """The checked mask of ``source``, None for None. Raises InputError as `load` does, and where it marks nothing."""
+    if source is None:
+        return None
+    try:
+        return load(source, what)
+    except ConstantError as error:
+        said = "is empty; draw it" if error.value == 0 else "marks the whole volume; leave it out"
+        raise InputError(f"The {what} {said}, or choose another one.") from error
 
 
 def mask_of(source: VolumeSource | None, what: str, turn: FloatArray) -> Gland | None:

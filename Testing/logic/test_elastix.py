@@ -9,7 +9,6 @@ import pytest
 from LandmarkFusionLogic.deformable import executables, failures, parameters
 from LandmarkFusionLogic.deformable.log import LogReader
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.memory import OUT_OF_MEMORY
 
 PRINTED = (
     """
@@ -159,7 +158,7 @@ def test_the_log_tells_stage_resolution_iteration_and_metric():
         ),
         ("ERROR: Could not find enough image samples within reasonable time.", 1, "larger masks"),
         ("ERROR: The number of pixels along dimension 1 is less than 4.", 1, "few voxels"),
-        ("terminate called after throwing an instance of 'std::bad_alloc'", -6, OUT_OF_MEMORY),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", -6, failures.OUT_OF_MEMORY),
         ("Error: write failed: No space left on device", 1, "disk is full"),
         ("elastix: error while loading shared libraries: libANNlib.so: cannot open", 127, "install it again"),
         ("Resolution: 0", -11, "crashed"),

@@ -131,6 +131,7 @@ def test_bad_input_is_told_in_one_sentence(case, tmp_path):
         "dot": Volume(dot, fixed.ijk_to_ras),
         "far-mask": Volume(np.pad(dot[1:-1, 1:-1, 1:-1], 1) + dot, far),
         "empty": Volume(dot * 0, fixed.ijk_to_ras),
+        "full": Volume(dot * 0 + 1, fixed.ijk_to_ras),
     }
     for name, volume in volumes.items():
         write_volume(tmp_path / f"{name}.nrrd", volume)
@@ -150,7 +151,8 @@ def test_bad_input_is_told_in_one_sentence(case, tmp_path):
         ({"fixed": file("thin")}, "38 × 34 × 9 voxels"),
         ({"fixed_mask": file("dot")}, "only 1 voxels"),
         ({"fixed_mask": file("far-mask")}, "Nothing of the fixed mask"),
-        ({"moving_mask": file("empty")}, "same value"),
+        ({"moving_mask": file("empty")}, "moving mask is empty; draw it"),
+        ({"fixed_mask": file("full")}, "fixed mask marks the whole volume; leave it out"),
         ({"region": [500.0, 600, 0, 10, 0, 10]}, "region of interest lies outside"),
         ({"region": [0.0, 10, 0, 10]}, "six"),
         ({"region": [0.0, 20, 0, 20, 0, 20]}, "region has only"),
@@ -185,6 +187,11 @@ def test_lists_of_points_that_do_not_fit_together(case, tmp_path):
     done = command(case, tmp_path / "out", "--fixed-points", case / "fixed.mrk.json", capture_output=True)
     assert (done.returncode, (tmp_path / "out").exists()) == (2, False)
     assert "--moving-points" in done.stderr
+    write_points(tmp_path / "empty.mrk.json", [])
+    empty = ["--fixed-points", tmp_path / "empty.mrk.json", "--moving-points", tmp_path / "empty.mrk.json"]
+    done = command(case, tmp_path / "out", *empty, capture_output=True)
+    assert (done.returncode, (tmp_path / "out").exists()) == (2, False)
+    assert "lists of points are empty" in done.stderr
 
 
 def test_a_larger_body_is_warned_of(case, tmp_path):
@@ -195,6 +202,16 @@ def test_a_larger_body_is_warned_of(case, tmp_path):
     larger[:3] *= 1.4
     assert size_warning(fixed, fixed, None) == []
     assert "same patient" in size_warning(fixed, Volume(fixed.array, larger), None)[0]
+
+
+def test_a_mask_keeps_its_border_at_coarse_resolutions(case, tmp_path):
+    """elastix would take five voxels off either side, which leaves too little of a mask in a small volume."""
+    moving = read_volume(case / "moving.nrrd")
+    mask = np.zeros(moving.array.shape, dtype=np.uint8)
+    mask[4:-4, 4:-4, 4:-4] = 1
+    write_volume(tmp_path / "mask.nrrd", Volume(mask, moving.ijk_to_ras))
+    done = deform(request(case, tmp_path / "out", moving_mask=VolumeSource(str(tmp_path / "mask.nrrd"))), quiet)
+    assert done.similarity_after > done.similarity_before + 0.2
 
 
 # elastix itself

@@ -42,4 +42,7 @@ def network_folder(model: str) -> Path:
             return assets.path("models", name)
         except InputError:
             pass
-    raise InputError(f"There is no network “{Path(model).name}”; give the folder of one.")
+    raise InputError(
+        f"There is no source of corresponding points “{Path(model).name}”; choose mind, dcnn, or the name or folder "
+        "of a network."
+    )
