@@ -59,7 +59,7 @@ def look(scene: Node, image: Node) -> None:
     plane = np.eye(4)
     plane[:3, 0] = right / np.linalg.norm(right)
     plane[:3, 1] = -down / np.linalg.norm(down)
-    plane[:3, 2] = np.cross(plane[:3, 0], plane[:3, 1])
+    plane[:3, 2] = np.cross(plane[:3, 1], plane[:3, 0])  # As in Slicer's axial views, which have names.
     plane[:3, 3] = affine[:3, 3] + right * (columns - 1) / 2 + down * (rows - 1) / 2
     for name in (XRAY, DRR, COMPARISON):
         for node in _nodes(scene, "vtkMRMLSliceNode", name):
