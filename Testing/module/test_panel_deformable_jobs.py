@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 
@@ -260,6 +261,24 @@ def test_input_that_cannot_be_used(chosen, case, nodes, temporary, kind):  # noq
     assert chosen.parameters.deformResult is None
     assert not list(temporary.glob("landmarkfusion-*"))
     assert not host.dialogs.messages
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_the_log_of_an_elastix_that_crashed_is_one_click_away(chosen, nodes, temporary, tmp_path):  # noqa: F811
+    program = tmp_path / "elastix"
+    program.write_text("#!/bin/sh\necho 'ELASTIX version: 5'\nkill -SEGV $$\n")
+    program.chmod(0o755)
+    chosen.ui.deformElastixPath.setCurrentPath(str(program))
+    before = nodes()
+    chosen.ui.deformRegisterButton.click()
+    finish(chosen)
+    assert chosen.status.startswith("Error: elastix crashed. Try again")
+    assert not chosen.ui.deformLogText.visible
+    chosen.ui.deformLogButton.click()
+    assert chosen.ui.deformLogText.visible
+    assert "ELASTIX version: 5" in chosen.ui.deformLogText.plainText
+    assert nodes() == before
+    assert not list(temporary.glob("landmarkfusion-*"))
 
 
 def test_elastix_of_the_extension_is_used(chosen, monkeypatch, tmp_path):  # noqa: F811
