@@ -1,34 +1,29 @@
-"""CT and X-ray: what is chosen, the live DRR, the jobs of the worker, their results in the scene, undo."""
+"""CT and X-ray: what is chosen, the initial pose, the live DRR, undo."""
 
 import contextlib
-import json
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 from slicer.util import NodeModify
 
 from LandmarkFusionLib import projectionasking, projectiongeometry, projectionoutcome
-from LandmarkFusionLib.engine import CANCELLED
-from LandmarkFusionLib.handover import Handover
+from LandmarkFusionLib.projectionalignment import ProjectionAlignment
 from LandmarkFusionLib.projectionlive import LiveDrr
 from LandmarkFusionLib.projectionloading import ProjectionLoading
 from LandmarkFusionLib.projectionparameters import DEGREES, DEPTH, MILLIMETERS, POSE, ProjectionMethod
-from LandmarkFusionLib.projectionviews import SIMILARITY, ProjectionViews
+from LandmarkFusionLib.projectionviews import ProjectionViews
 from LandmarkFusionLib.status import DONE, ERROR, INFO
 from LandmarkFusionLogic.errors import InputError
-from LandmarkFusionLogic.jobs import AlignResult, from_json
-from LandmarkFusionLogic.mrml import deforminputs, projectionplane, projectionresult, volumes
+from LandmarkFusionLogic.mrml import deforminputs, projectionplane, projectionresult, views
 from LandmarkFusionLogic.projection.geometry import Geometry
 
 if TYPE_CHECKING:
     from LandmarkFusionLib.controller import Controller
     from LandmarkFusionLib.parameters import Parameters
 
-GOOD_POSE = "pose.json"
-"""Holds the best pose so far while the job runs."""
 _LIMITS = (DEGREES, DEGREES, DEGREES, MILLIMETERS, MILLIMETERS, DEPTH)
 
 
@@ -41,16 +36,12 @@ class Projection:
         self.said = (INFO, "")
         """Kind and text of what was said last of CT and X-ray."""
         self._controller = controller
-        self._run: Handover | None = None
-        self._method = ProjectionMethod.OURS
-        self._estimating = False
-        self._good: list[float] | None = None
-        self._stamps: Any = None
         self._formerPoses: list[list[float]] = []
         self._pair: tuple[Any, Any] | None = None
         self.live = LiveDrr(self._onDrr, self._onNoDrr)
         self.views = ProjectionViews(self)
         self.loading = ProjectionLoading(self, controller)
+        self.alignment = ProjectionAlignment(self, controller)
 
     def say(self, kind: str, text: str) -> None:
         """Say one sentence: in the section itself, and in the panel's status line."""
@@ -164,153 +155,52 @@ class Projection:
 
     def estimate(self) -> None:
         """Have a network estimate the pose (RTPI) in the worker."""
-        self._start(ProjectionMethod.RTPI, True)
+        self.alignment.start(ProjectionMethod.RTPI, True)
+
+    def align(self) -> None:
+        """Align CT and X-ray in the worker, beginning with the pose of the sliders."""
+        self.alignment.start(self.parameters.projection.method, False)
 
     # The jobs
 
     def isBusy(self) -> bool:
         """Whether a job is under way; live DRRs do not count."""
-        return self._run is not None or self.loading.isBusy()
+        return self.alignment.isBusy() or self.loading.isBusy()
 
     @property
     def fraction(self) -> float:
         """How far the job is, 0..1."""
-        return self._run.fraction if self._run is not None else self.loading.fraction
+        return self.alignment.fraction if self.alignment.isBusy() else self.loading.fraction
 
     @property
     def text(self) -> str:
         """What the job is at, and about how long it still takes."""
-        if self._run is None:
-            return self.loading.text
-        left = self._run.secondsLeft()
-        if left is None:
-            return self._run.text
-        return _("{text}, about {seconds:.0f} s left").format(text=self._run.text, seconds=max(left, 1.0))
-
-    def align(self) -> None:
-        """Align CT and X-ray in the worker, beginning with the pose of the sliders."""
-        self._start(self.parameters.projection.method, False)
+        return self.alignment.text if self.alignment.isBusy() else self.loading.text
 
     def cancel(self) -> None:
         """End the job, whatever it is at; the best pose so far is kept."""
-        if self._run is not None:
-            self._readGood()
-            self._run.cancel()
-        else:
-            self.loading.cancel()
+        (self.alignment if self.alignment.isBusy() else self.loading).cancel()
 
     def stop(self) -> None:
         """End everything without telling anybody, and let go of the scene."""
-        if self._run is not None:
-            self._run.stop()
-            self._run = None
+        self.alignment.stop()
         self.loading.stop()
         self.live.forget()
         self.views.forget()
         self._formerPoses.clear()
-        self._good = self._pair = None
+        self._pair = None
         self.problem, self.said = "", (INFO, "")
 
     def quit(self) -> None:
         """The panel is closed: the worker of the live DRRs ends."""
         self.live.stop()
 
-    def _start(self, method: ProjectionMethod, estimating: bool) -> None:
-        with self.sayingErrors():
-            if self._controller.isBusy():
-                return
-            missing = self.missing()
-            if missing:
-                raise InputError(missing)
-            projectionasking.ensure(method)
-            request, inputs = projectionasking.alignment(self, method)
-            self._method, self._estimating, self._good = method, estimating, None
-            self._stamps = self._stamp()
-            self._run = Handover(
-                self._controller.engine, "align", request, inputs, self._onProgress, self._onAligned, self._onFailure
-            )
-            self.views.startPlot()
-            self.say(INFO, self._run.text)
-            self._run.start()
-
-    def _stamp(self) -> Any:
-        nodes = self.node("Ct"), self.node("Xray"), self.node("Xray2")
-        return [(node, volumes.stamp(node)) for node in nodes if node is not None]
-
-    def _onProgress(self) -> None:
-        if self._run is not None:
-            self.views.followPlot(os.path.join(self._run.out(), SIMILARITY))
-            if self._readGood():
-                self._wantDrr()
-        self._controller.tell()
-
-    def _readGood(self) -> bool:
-        """Look for a better pose in the folder of the job; returns whether there is one."""
-        try:
-            with open(os.path.join(self._run.out(), GOOD_POSE), encoding="utf-8") as stream:
-                pose = [float(value) for value in json.load(stream)["pose"]]
-        except (OSError, ValueError, KeyError, TypeError):
-            return False  # Not there yet, or the job has ended.
-        if len(pose) != len(POSE) or pose == self._good or not np.all(np.isfinite(pose)):
-            return False
-        self._good = pose
-        return True
-
-    def _onFailure(self, kind: str, message: str) -> None:
-        self._run = None
-        good, self._good = self._good, None
-        if kind == CANCELLED and good is not None and self.parameters is not None:
-            self.setPose(good)
-            message = _("Cancelled; the best pose so far is kept. Undo takes it back.")
-        self.say(INFO if kind == CANCELLED else ERROR, message)
-        if self.parameters is not None:
-            self._controller.refresh()
-
-    def _onAligned(self, data: dict[str, Any]) -> None:
-        run, self._run = self._run, None
-        self._good = None
-        self.views.followPlot(os.path.join(run.out(), SIMILARITY))
-        with self.sayingErrors():
-            result = from_json(AlignResult, data)
-            if self._stamp() != self._stamps:
-                raise InputError(
-                    _("CT or X-ray was changed, removed or chosen anew while the job ran; start it again.")
-                )
-            before = self.pose()
-            if self._estimating:
-                self.setPose(result.pose)
-                text = _("Pose estimated in {seconds:.1f} s; similarity {before:.3f} before, {after:.3f} after.")
-            else:
-                self._take(result, before)
-                text = _("Aligned in {seconds:.1f} s; similarity {before:.3f} before, {after:.3f} after.")
-            text = text.format(seconds=result.seconds, before=result.similarity_before, after=result.similarity_after)
-            self._controller.refresh()
-            warned = result.warnings if self._estimating else self.warnings()
-            self.say(DONE, " ".join([text, *warned]) if self._estimating else self._pointed(text, warned))
-
-    def _take(self, result: AlignResult, before: list[float]) -> None:
-        """The result becomes nodes, and its pose that of the sliders."""
-        image = projectionresult.read_drr(result.drr)
-        xray = self.node("Xray")
-        geometry = projectiongeometry.read(self.parameters).resized(*image.shape)
-        node = projectionresult.show(
-            self.node("Ct"),
-            xray,
-            np.array(result.ct_to_camera, dtype=np.float64),
-            result.pose,
-            image,
-            projectionplane.plane(xray, geometry),
-            projectionoutcome.note(result, before, self._method.label()),
-            self.result(),
-        )
+    def take(self, node: Any, pose: list[float]) -> None:
+        """A new result is in the scene: choose it, and set the sliders to its pose."""
         with self._controller.quietly():
             self.parameters.projectionResult = node
-            self.setPose(result.pose, remember=False)
+            self.setPose(pose, remember=False)
         self._formerPoses.clear()
-
-    @staticmethod
-    def _pointed(text: str, warned: list[str]) -> str:
-        return text + " " + _("Read the warnings in the panel.") if warned else text
 
     def undo(self) -> None:
         """Take back the last pose that was set, or the last alignment of the chosen pair."""
@@ -342,7 +232,7 @@ class Projection:
         if former is not None and pair != former:
             self._onChosen(former, pair)
         self.views.update()
-        self._wantDrr()
+        self.wantDrr()
 
     def _onChosen(self, former: tuple[Any, Any], pair: tuple[Any, Any]) -> None:
         """A CT or an X-ray was chosen by the user."""
@@ -350,12 +240,18 @@ class Projection:
         self.said = (INFO, "")
         if pair[0] is not former[0]:
             self.views.removeImages()
+            if pair[0] is not None and self._controller.volume("mr") is self._controller.volume("us") is None:
+                views.show(slicer.mrmlScene, pair[0], None, 0.0)
         if pair[1] is not None and pair[1] is not former[1]:
+            nominal = projectionasking.nominalPose(self.parameters)
+            untouched = np.allclose(self.pose(), nominal, atol=1e-6)
             projectiongeometry.takeXray(self.parameters, pair[1])
+            if untouched:
+                self.setPose(projectionasking.nominalPose(self.parameters), remember=False)
         if None not in pair and not self.missing() and projectionasking.canProject():
             self.parameters.projection.shown = True
 
-    def _wantDrr(self) -> None:
+    def wantDrr(self) -> None:
         """Ask for the DRR of what is chosen now; while a job runs, of the best pose that it has found."""
         ct = self.node("Ct")
         if ct is None or not self.parameters.projection.shown:
@@ -367,7 +263,7 @@ class Projection:
         try:
             projectionasking.requireProjector()
             geometry = projectiongeometry.forLive(projectiongeometry.read(self.parameters))
-            self.live.want(ct, geometry, tuple(self._good or self.pose()))
+            self.live.want(ct, geometry, tuple(self.alignment.good or self.pose()))
         except InputError as error:
             self._onNoDrr(str(error))
 

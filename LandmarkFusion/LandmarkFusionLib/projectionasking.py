@@ -56,9 +56,11 @@ def alignment(own: "Projection", method: ProjectionMethod) -> tuple[dict[str, An
     ct, xray, second = own.node("Ct"), own.node("Xray"), own.node("Xray2")
     parameters = own.parameters
     arm = projectiongeometry.readArm(parameters)
+    # Where angles are known there are two poses to begin with; the job looks at both unless a pose was set.
+    untouched = arm.angles is not None and np.allclose(own.pose(), nominalPose(parameters), atol=1e-6)
     request: dict[str, Any] = {
         "geometry": carm.to_json(arm),
-        "pose": own.pose(),
+        "pose": None if untouched else own.pose(),
         "method": method.value,
         "device": parameters.device,
         "out": "",
@@ -71,7 +73,7 @@ def alignment(own: "Projection", method: ProjectionMethod) -> tuple[dict[str, An
         request |= {
             "xray2": _source(own, second),
             "geometry2": carm.to_json(arm2),
-            "from_first": carm.between(arm, arm2).tolist(),
+            "from_first": carm.between(CArm(arm.geometry, arm.angles or (0.0, 0.0)), arm2).tolist(),
         }
     return request, inputs
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 PRESET, DICOM, IMAGE = "preset", "dicom", "image"
 CARM = "LandmarkFusion.carm"
 """Attribute of an X-ray node: the geometry that its file told, as the jobs take it (JSON)."""
+SOURCES = "LandmarkFusion.sources"
+"""Attribute of an X-ray node: which tag of its file gave which field of the geometry (JSON)."""
 LIVE_SIDE = 256
 """Rows or columns of the live DRR, whichever are more."""
 
@@ -37,8 +39,10 @@ def read(parameters: "Parameters") -> Geometry:
 
 
 def readArm(parameters: "Parameters") -> CArm:
-    """The same with the angles of the C-arm."""
-    return CArm(read(parameters), (parameters.projection.primary, parameters.projection.secondary))
+    """The same with the angles of the C-arm; zeros that no file has told mean that nobody knows them."""
+    p = parameters.projection
+    known = p.source == DICOM or p.primary != 0.0 or p.secondary != 0.0
+    return CArm(read(parameters), (p.primary, p.secondary) if known else None)
 
 
 def forLive(geometry: Geometry) -> Geometry:
@@ -121,6 +125,15 @@ def sourceText(parameters: "Parameters") -> str:
     if not origin:
         return _("Not set yet: choose a preset, or type what you know.")
     return _("Edited. It was: {origin}").format(origin=origin) if edited else origin
+
+
+def sourceTip(parameters: "Parameters", xray: Any) -> str:
+    """Which tag of the X-ray's file gave which value, or ""."""
+    told = xray.GetAttribute(SOURCES) if xray is not None and parameters.projection.source == DICOM else None
+    try:
+        return "\n".join(f"{name}: {tag}" for name, tag in json.loads(told).items()) if told else ""
+    except (ValueError, AttributeError):  # As above.
+        return ""
 
 
 def _sized(arm: CArm, xray: Any) -> CArm:

@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from LandmarkFusionLib.controller import Controller
     from LandmarkFusionLib.projection import Projection
 
-SOURCES = "LandmarkFusion.sources"
-"""Attribute of an X-ray node: which tag of its file gave which field of the geometry (JSON)."""
-
 
 class ProjectionLoading:
     """One file at a time; nothing changes in the scene unless it can be read."""
@@ -94,7 +91,7 @@ class ProjectionLoading:
         node.SetAttribute(INTENSITY, "log")
         if geometry:
             node.SetAttribute(projectiongeometry.CARM, json.dumps(geometry))
-            node.SetAttribute(SOURCES, json.dumps(result.sources))
+            node.SetAttribute(projectiongeometry.SOURCES, json.dumps(result.sources))
         setattr(self._controller.parameters, f"projection{self._name}", node)
         text = _("Read the X-ray: {rows} × {columns} pixels, bone {bones} in the file{guess}.").format(
             rows=result.rows,

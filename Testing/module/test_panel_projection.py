@@ -11,7 +11,14 @@ import xrays
 from conftest import cells
 
 from LandmarkFusionLogic.jobs import AlignResult, to_json
-from LandmarkFusionLogic.mrml import projectionplane, projectionresult, projectionviews, transforms, volumes
+from LandmarkFusionLogic.mrml import (
+    deformable,
+    projectionplane,
+    projectionresult,
+    projectionviews,
+    transforms,
+    volumes,
+)
 from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera
 from LandmarkFusionLogic.volume import Volume
 
@@ -91,7 +98,7 @@ def given(panel, folder, found=xrays.TRUTH, estimating=False, **more):
         def out(self):
             return str(folder)
 
-    own = panel.controller.projection
+    own = panel.controller.projection.alignment
     own._run, own._stamps, own._estimating = Run(), own._stamp(), estimating
     matrix = ct_to_camera(Pose.of(found), panel.case.ct.centre, panel.case.geometry)
     paths = dict.fromkeys(("transform", "xray", "overlay", "report", "similarity"), "")
@@ -122,8 +129,8 @@ def test_what_is_missing_is_said(open):
     ui.projectionCtSelector.setCurrentNode(ct)
     assert ui.projectionAlignButton.toolTip == "Choose or load the X-ray first."
     ui.projectionXraySelector.setCurrentNode(ct)
-    assert "a volume of 64 slices" in ui.projectionAlignButton.toolTip
-    film = projectionplane.add_xray(slicer.mrmlScene, open.case.xray, (2.4, 2.4), "Film")
+    assert "a volume of 40 slices" in ui.projectionAlignButton.toolTip
+    film = projectionplane.add_xray(slicer.mrmlScene, open.case.xray, (2.1, 2.1), "Film")
     ui.projectionXraySelector.setCurrentNode(film)
     assert ui.projectionAlignButton.enabled
     assert "Choose your point lists" in ui.projectionMatchButton.toolTip
@@ -152,7 +159,7 @@ def test_what_is_not_there_is_not_shown(chosen):
 def test_a_preset_fills_the_form_at_the_size_of_the_xray(chosen):
     ui = chosen.ui
     assert "Size and spacing of the image" in ui.projectionSourceLabel.text
-    assert ui.projectionRowSpacingBox.value == pytest.approx(230 / 96, abs=1e-5)
+    assert ui.projectionRowSpacingBox.value == pytest.approx(204.8 / 96, abs=1e-5)
     ui.projectionPresetSelector.activated.emit(1)
     assert ui.projectionSourceLabel.text.startswith("Preset: Perlove PLX118F")
     assert ui.projectionSddBox.value == 1011.7
@@ -272,8 +279,7 @@ def test_views_are_closed_and_bring_back_the_layout(open, nodes):
     panel.ui.projectionViewsButton.click()
     assert slicer.app.layoutManager().layout == layout
     assert panel.controller.projection.views.drr is None
-    slicer.mrmlScene.RemoveNode(ct.GetDisplayNode())
-    slicer.mrmlScene.RemoveNode(ct)
+    deformable.remove(ct)
     host.process_events()
     left = {name: count for name, count in nodes().items() if "Slice" not in name}  # Views stay with their layout.
     assert left == {name: count for name, count in before.items() if "Slice" not in name}
@@ -384,7 +390,7 @@ def test_a_result_that_is_no_better_is_doubtful(chosen, tmp_path):
 
 
 def test_a_changed_xray_gets_no_result(chosen, nodes, tmp_path):
-    own = chosen.controller.projection
+    own = chosen.controller.projection.alignment
     before = nodes()
     own._stamp = iter([[1], [2]]).__next__
     given(chosen, tmp_path)

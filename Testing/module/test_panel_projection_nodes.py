@@ -170,7 +170,7 @@ def make_result(scene, ct, film, before=(0.0,) * 6, former=None):
 
 
 def test_a_result_carries_everything_and_is_taken_back(scene, nodes, tmp_path):
-    ct = volumes.add_volume(scene, xrays.ct(16, 10.0), "CT")
+    ct = volumes.add_volume(scene, xrays.case().ct, "CT")
     film = oblique(scene, image())
     before = nodes()
     first = make_result(scene, ct, film)
@@ -198,7 +198,7 @@ def test_a_result_carries_everything_and_is_taken_back(scene, nodes, tmp_path):
 
 
 def test_a_result_that_was_edited_outside_is_read_as_far_as_it_goes(scene):
-    ct, film = volumes.add_volume(scene, xrays.ct(16, 10.0), "CT"), oblique(scene, image())
+    ct, film = volumes.add_volume(scene, xrays.case().ct, "CT"), oblique(scene, image())
     node = make_result(scene, ct, film)
     node.SetAttribute(projectionresult.NOTED, "{")
     node.SetAttribute(projectionresult.POSE, "1 2 x")

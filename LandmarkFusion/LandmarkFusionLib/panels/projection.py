@@ -54,7 +54,9 @@ class ProjectionPanel:
 
     def _updateForm(self) -> None:
         ui, p, running = self._ui, self._controller.parameters.projection, self._running()
-        ui.projectionSourceLabel.setText(projectiongeometry.sourceText(self._controller.parameters))
+        parameters = self._controller.parameters
+        ui.projectionSourceLabel.setText(projectiongeometry.sourceText(parameters))
+        ui.projectionSourceLabel.setToolTip(projectiongeometry.sourceTip(parameters, self._own.node("Xray")))
         names = [str(each.get("name", name)) for name, each in self._presets.items()]
         chosen = p.source == projectiongeometry.PRESET and p.title in names
         ui.projectionPresetSelector.setCurrentIndex(names.index(p.title) + 1 if chosen else 0)
