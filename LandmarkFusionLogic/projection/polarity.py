@@ -26,8 +26,10 @@ COVERED_SHARES = (0.01, 0.7)
 """Flat areas of less or more than these shares of the image are no collimator."""
 PENUMBRA = 2
 """Pixels beside a collimator's shadow that are left out with it."""
-BLUR_SHARE = 0.02
-"""Low-pass of what polarity is guessed from, share of the image's longest side."""
+BAND_SHARES = (0.02, 0.3)
+"""What bones are recognized by lies between these low-pass widths, shares of the image's longest side."""
+REACH = 0.15
+"""So far, as share of the longest side, may a projection at the start lie beside the X-ray."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def _uncovered(image: FloatArray, valid: Mask) -> Mask:
     nothing = valid & (image >= high - FLAT_SHARE * (high - low))
     covered = ndimage.binary_dilation(_at_border(nothing, ~valid), iterations=PENUMBRA)
     share = np.mean(covered & valid)
-    return valid & ~covered if COVERED_SHARES[0] < share < COVERED_SHARES[1] else valid
+    # The darkest bone of a smooth image is no collimator: between that and the rest there is nothing.
+    beside = valid & (image < high - FLAT_SHARE * (high - low)) & (image >= high - 3 * FLAT_SHARE * (high - low))
+    alone = np.sum(beside) < 0.3 * np.sum(nothing)
+    return valid & ~covered if alone and COVERED_SHARES[0] < share < COVERED_SHARES[1] else valid
 
 
 def _full_scale(highest: float) -> float:
@@ -95,23 +100,37 @@ def _full_scale(highest: float) -> float:
 def looks_bright(values: Image, mask: Mask | None, like: Image | None = None) -> bool:
     """Whether bones are probably bright in ``values`` (rows, columns).
 
-    Judged by the correlation with ``like`` where it is given; otherwise the body and most of all the spine absorb
-    more in the middle than at the sides. Flat areas that touch the border (air, collimator) do not count then.
+    Judged by what it has in common with ``like`` (rows, columns), at the best shift between them, where that is
+    given; otherwise the body and most of all the spine absorb more in the middle than at the sides. Flat areas that
+    touch the border (air, collimator) do not count.
     """
-    sigma = BLUR_SHARE * max(values.shape)
-    smooth = ndimage.gaussian_filter(values.astype(np.float64), sigma)
     valid = _without_flat_border(values, np.ones(values.shape, dtype=bool) if mask is None or not mask.any() else mask)
-    if like is None:
-        row, column = np.nonzero(valid)
-        there = np.hypot(
-            *(grid - place.mean() for grid, place in zip(np.indices(values.shape), (row, column), strict=True))
-        )
-        expected = -there
-    else:
-        expected = ndimage.gaussian_filter(like.astype(np.float64), sigma)
-        valid = valid & (expected > 0) if np.mean(valid & (expected > 0)) > 0.05 else valid
-    a, b = smooth[valid], expected[valid]
+    if like is not None:
+        return _shifted_likeness(values, valid, like) >= 0
+    row, column = np.nonzero(valid)
+    middle = row.mean(), column.mean()
+    nearness = -np.hypot(*(grid - place for grid, place in zip(np.indices(values.shape), middle, strict=True)))
+    smooth = ndimage.gaussian_filter(values.astype(np.float64), BAND_SHARES[0] * max(values.shape))
+    a, b = smooth[valid], nearness[valid]
     return float(np.mean((a - a.mean()) * (b - b.mean()))) >= 0
+
+
+def _shifted_likeness(values: Image, valid: Mask, like: Image) -> float:
+    """The largest correlation of both images over shifts of `REACH`, less the largest one with one turned over."""
+    window = np.outer(*(np.hanning(count) for count in values.shape))
+    spectra = []
+    for image, weight in ((values, window * valid), (like, window)):
+        smooth, wide = (
+            ndimage.gaussian_filter(image.astype(np.float64), share * max(values.shape)) for share in BAND_SHARES
+        )
+        shown = smooth - wide
+        shown = (shown - shown.mean()) * weight
+        spectra.append(np.fft.rfft2(shown / max(np.linalg.norm(shown), 1e-12)))
+    likeness = np.fft.fftshift(np.fft.irfft2(spectra[0] * np.conj(spectra[1]), s=values.shape))
+    reach = int(REACH * max(values.shape))
+    (row, column) = (count // 2 for count in values.shape)
+    near = likeness[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
+    return float(near.max() + near.min())
 
 
 def _without_flat_border(values: Image, valid: Mask) -> Mask:
