@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -118,7 +118,18 @@ def measure(task: Task) -> Outcome:
             if row.name not in outcome.registration:
                 outcome.registration[row.name] = case.register(row)
                 case.keep()
-    return outcome
+    return _asked(task, outcome)
+
+
+def _asked(task: Task, outcome: Outcome) -> Outcome:
+    """``outcome`` without what other tasks have left in the same folder."""
+    names = [row.name for row in rows(task)]
+    return replace(
+        outcome,
+        matching={name: found for name, found in outcome.matching.items() if name in task.sources},
+        registration={name: outcome.registration[name] for name in names if name in outcome.registration},
+        planted=outcome.planted if task.outliers else [],
+    )
 
 
 def identity(source: str) -> tuple[str, str, int]:

@@ -163,6 +163,8 @@ def test_the_papers_preset_and_chosen_weights_have_rows_of_their_own(data, small
     assert np.shape(outcome.initial) == (4, 4)
     monkeypatch.setattr(deformable, "make_pair", None)
     assert measure(task) == outcome
+    less = measure(dataclasses.replace(task, paper=False, weights=False))
+    assert list(less.registration) == ["mind"]
 
 
 def _outcomes():
