@@ -48,6 +48,7 @@ pytest: install
 bench: install
 	$(BIN)/python Testing/benchmarks/bench_detect.py
 	$(BIN)/python Testing/benchmarks/bench_panel.py
+	$(BIN)/python Testing/benchmarks/bench_live_drr.py
 	$(MAKE) bench-deformable
 
 bench-deformable: install $(PEERS)/.installed
