@@ -41,11 +41,18 @@ class LandmarkFusion(ScriptedLoadableModule):
             "<b>Bladder neck</b>: the center of the internal urethral orifice at the base of the gland (a median lobe "
             "rises above it). <b>Posterior median</b>: the midsagittal point of "
             "the posterior surface of the gland, halfway along the line from apex to bladder neck.<br>"
-            '<img src="{picture}" width="360"><br>For research use; not a medical device.'
+            '<img src="{picture}" width="360"><br>'
+            "<b>CT and X-ray</b>: finds how a CT lay before a C-arm when an X-ray was taken. Choose both, say where "
+            "source and detector stood (a preset, the tags of a DICOM file, or by hand) and bring the DRR, which is "
+            "the X-ray that the CT would give, near the X-ray: with the six sliders, by points of equal names in both "
+            "images, or by a network. Then press Align. The result is a transform from the CT to the camera of the "
+            "X-ray: the source is the origin, z runs to the detector, x along the columns, y along the rows. The depth "
+            "is uncertain in one X-ray; a second one makes it certain. Read the warnings; Undo takes it all back.<br>"
+            "For research use; not a medical device."
         ).format(picture=self.resourcePath("landmarks.png"))
         self.parent.acknowledgementText = _(
             "The method follows Fang et al. 2023 (landmark detection with a differentiable spatial to numerical "
-            "transform) and Arun et al. 1987 (least-squares rigid fit)."
+            "transform), Arun et al. 1987 (least-squares rigid fit) and Chen et al. 2023 (CT and X-ray)."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 

@@ -36,7 +36,7 @@ def test_metadata(panel):
     module = slicer.modules.landmarkfusion
     assert module.title == "Landmark Fusion"
     assert module.categories == ["Registration"]
-    for text in ("not a medical device", "Apex", "Bladder neck", "Posterior median", "landmarks.png"):
+    for text in ("not a medical device", "Apex", "Bladder neck", "Posterior median", "landmarks.png", "CT and X-ray"):
         assert text in module.helpText
     assert "Arun" in module.acknowledgementText
 
