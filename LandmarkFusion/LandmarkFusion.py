@@ -46,8 +46,8 @@ class LandmarkFusion(ScriptedLoadableModule):
             "source and detector stood (a preset, the tags of a DICOM file, or by hand) and bring the DRR, which is "
             "the X-ray that the CT would give, near the X-ray: with the six sliders, by points of equal names in both "
             "images, or by a network. Then press Align. The result is a transform from the CT to the camera of the "
-            "X-ray: the source is the origin, z runs to the detector, x along the columns, y along the rows. The depth "
-            "is uncertain in one X-ray; a second one makes it certain. Read the warnings; Undo takes it all back.<br>"
+            "X-ray: the source is the origin, z runs to the detector, x along the columns, y along the rows. "
+            "The depth is uncertain in one X-ray; a second one makes it certain. Read the warnings.<br>"
             "For research use; not a medical device."
         ).format(picture=self.resourcePath("landmarks.png"))
         self.parent.acknowledgementText = _(
