@@ -21,7 +21,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", type=Path, default=ROOT / "demo-output/case", help="folder with mr.nrrd and us.nrrd")
     parser.add_argument("--out", type=Path, default=ROOT / "Resources/Screenshots")
-    parser.add_argument("--only", choices=["fusion", "deformable"], help="take the pictures of one part only")
+    parser.add_argument(
+        "--only", choices=["fusion", "deformable", "projection"], help="take the pictures of one part only"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
@@ -29,12 +31,13 @@ def main() -> None:
     _, widget = host.load_module(ROOT / "LandmarkFusion/LandmarkFusion.py")
     import slicer
 
-    if options.only != "deformable":
+    if options.only in (None, "fusion"):
         fuse(widget, options.case, options.out)
-    if options.only != "fusion":
-        slicer.mrmlScene.Clear(0)
-        host.process_events()
-        deform(widget, options.out)
+    for name, take in (("deformable", deform), ("projection", project)):
+        if options.only in (None, name):
+            slicer.mrmlScene.Clear(0)
+            host.process_events()
+            take(widget, options.out)
     host.stop()
 
 
@@ -87,11 +90,7 @@ def deform(widget: Any, out: Path, seed: int = 11) -> None:
         for number, point in enumerate(points, start=1):
             marks.AddControlPoint(*point, f"Vessel {number}")
         getattr(ui, f"deform{side}PointsSelector").setCurrentNode(marks)
-    for name in ("inputs", "landmarks", "rigid", "targets", "views", "hints", "report"):
-        button = getattr(ui, f"{name}Button", None)
-        if button is not None and hasattr(button, "collapsed"):
-            button.collapsed = True
-    ui.deformButton.collapsed = False
+    open_section(ui, "deform")
     slicer.app.layoutManager().resetSliceViews()
     ui.deformFindButton.click()
     host.process_events(until=lambda: not controller.isBusy(), timeout=600)
@@ -105,6 +104,56 @@ def deform(widget: Any, out: Path, seed: int = 11) -> None:
     ui.deformShowSelector.setCurrentIndex(1)
     host.process_events(0.5)
     host.screenshot(widget, out / "6-deformed.png")
+
+
+def project(widget: Any, out: Path, seed: int = 4) -> None:
+    """A simulated spine and a degraded X-ray of it: the pose is brought near by hand, then aligned."""
+    import slicer
+
+    from LandmarkFusionLogic.mrml import projectionplane, volumes
+    from LandmarkFusionLogic.projection.attenuation import attenuation
+    from LandmarkFusionLogic.projection.carm import carm, presets
+    from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera
+    from LandmarkFusionLogic.projection.projector import project
+    from LandmarkFusionLogic.simulation.spine import make_spine
+    from LandmarkFusionLogic.simulation.xray import degrade
+
+    ui, own = widget.ui, widget.controller.projection
+    spine, arm = make_spine(seed), carm(presets()["perlove-plx118f"]).geometry
+    truth = Pose((4.0, -7.0, 3.0), (8.0, -5.0, 25.0))
+    film = project(attenuation(spine.ct), arm, ct_to_camera(truth, spine.ct.centre, arm))
+    ct = volumes.add_volume(slicer.mrmlScene, spine.ct, "CT of the spine")
+    xray = projectionplane.add_xray(
+        slicer.mrmlScene, degrade(film, seed, parts=("noise", "blur")), arm.spacing, "X-ray"
+    )
+    projectionplane.set_range(xray, film)
+    open_section(ui, "projection")
+    ui.projectionGeometryButton.collapsed = False
+    ui.projectionPresetSelector.activated.emit(1 + list(presets()).index("perlove-plx118f"))
+    ui.projectionCtSelector.setCurrentNode(ct)
+    ui.projectionXraySelector.setCurrentNode(xray)
+    for name, value in zip(("RX", "RY", "RZ", "TX", "TY", "TZ"), (0.0, -2.0, 8.0, 20.0, 5.0, 0.0), strict=True):
+        getattr(ui, f"projection{name}Slider").setValue(value)
+    host.process_events(until=lambda: own.live.count > 0 and not own.live.isBusy(), timeout=120)
+    host.process_events(0.5)
+    host.screenshot(widget, out / "7-xray.png")
+
+    ui.projectionGeometryButton.collapsed = True
+    ui.projectionAlignButton.click()
+    host.process_events(until=lambda: not widget.controller.isBusy(), timeout=600)
+    ui.projectionShowSelector.setCurrentIndex(2)
+    host.process_events(until=lambda: not own.live.isBusy(), timeout=60)
+    host.process_events(0.5)
+    host.screenshot(widget, out / "8-xray-aligned.png")
+
+
+def open_section(ui: Any, wanted: str) -> None:
+    """Open one section of the panel and close the others."""
+    sections = ("inputs", "landmarks", "rigid", "targets", "views", "hints", "deform", "projection", "report")
+    for name in sections:
+        button = getattr(ui, f"{name}Button", None)
+        if button is not None and hasattr(button, "collapsed"):
+            button.collapsed = name != wanted
 
 
 def drag(controller: Any, name: str) -> None:

@@ -231,6 +231,7 @@ class Projection:
         # What a scene was saved with is not overridden.
         if former is not None and pair != former:
             self._onChosen(former, pair)
+        projectiongeometry.followSize(self.parameters)
         self.views.update()
         self.wantDrr()
 

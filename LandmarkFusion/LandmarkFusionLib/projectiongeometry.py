@@ -66,6 +66,15 @@ def take(parameters: "Parameters", arm: CArm, source: str, title: str) -> None:
         p.given, p.source, p.title = json.dumps(geometry.to_json()), source, title
 
 
+def followSize(parameters: "Parameters") -> None:
+    """Keep the central ray in the middle, where it is meant to be there, of as many pixels as there are now."""
+    p = parameters.projection
+    middle = (p.rows - 1) / 2, (p.columns - 1) / 2
+    if p.centered and (p.principalRow, p.principalColumn) != middle:
+        with NodeModify(parameters.parameterNode):
+            p.principalRow, p.principalColumn = middle
+
+
 def takePreset(parameters: "Parameters", name: str, xray: Any) -> None:
     """Fill the form by a preset; with an X-ray of the same shape, at the X-ray's size. Raises InputError."""
     data = carm.presets()[name]

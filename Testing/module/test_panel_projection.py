@@ -177,6 +177,9 @@ def test_the_central_ray_may_be_elsewhere(chosen):
 
     ui = chosen.ui
     assert not ui.projectionPrincipalRowBox.enabled
+    ui.projectionRowsBox.setValue(64)
+    assert ui.projectionPrincipalRowBox.value == 31.5
+    ui.projectionRowsBox.setValue(96)
     ui.projectionCenteredCheckBox.click()
     assert ui.projectionPrincipalRowBox.enabled
     ui.projectionPrincipalRowBox.setValue(40.0)
