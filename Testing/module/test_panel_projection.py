@@ -206,6 +206,44 @@ def test_an_xray_that_knows_its_carm_brings_it_along(chosen):
     assert projectiongeometry.ofNode(node) is None
 
 
+def test_what_the_job_is_asked(chosen):
+    from LandmarkFusionLib import projectionasking, projectiongeometry
+
+    own = chosen.controller.projection
+    chosen.ui.projectionBonesSelector.setCurrentIndex(2)
+    set_pose(chosen, (1.0, 2.0, 3.0, 4.0, 5.0, 6.0))
+    request, inputs = projectionasking.alignment(own, chosen.parameters.projection.method)
+    assert request["pose"] == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
+    assert request["xray"] == {"bones": "dark", "intensity": "auto"}
+    assert set(inputs) == {"ct", "xray"}
+    assert "primary_angle" not in request["geometry"]
+    # A second view, with other pixels, from the patient's left.
+    second = projectionplane.add_xray(slicer.mrmlScene, chosen.case.xray[::2, ::2], (4.0, 4.0), "Lateral")
+    second.SetAttribute(projectionasking.BONES, "bright")
+    second.SetAttribute(projectionasking.INTENSITY, "log")
+    chosen.ui.projectionXray2Selector.setCurrentNode(second)
+    chosen.ui.projectionBonesSelector.setCurrentIndex(0)
+    request, inputs = projectionasking.alignment(own, chosen.parameters.projection.method)
+    assert request["xray2"] == {"bones": "bright", "intensity": "log"}
+    assert request["geometry2"]["rows"] == 48
+    assert inputs["xray2"].array.shape == (1, 48, 48)
+    turn = np.array(request["from_first"])
+    assert np.trace(turn[:3, :3]) == pytest.approx(1.0)  # By 90 degrees,
+    middle = [0.0, 0.0, projectiongeometry.read(chosen.parameters).isocenter_distance, 1.0]
+    assert np.allclose(turn @ middle, middle)  # about the isocenter.
+
+
+def test_where_the_arm_stood_there_are_two_poses_to_begin_with(chosen):
+    from LandmarkFusionLib import projectionasking
+
+    chosen.ui.projectionPrimaryBox.setValue(60.0)
+    chosen.ui.projectionResetButton.click()
+    method = chosen.parameters.projection.method
+    assert projectionasking.alignment(chosen.controller.projection, method)[0]["pose"] is None
+    chosen.ui.projectionTXSlider.setValue(3.0)
+    assert projectionasking.alignment(chosen.controller.projection, method)[0]["pose"] is not None
+
+
 # Live DRRs
 
 
