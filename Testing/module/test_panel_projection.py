@@ -425,6 +425,26 @@ def test_a_result_is_shown_and_taken_back(chosen, nodes, tmp_path):
     assert not ui.projectionUndoButton.enabled
 
 
+def test_nodes_removed_by_hand(chosen, tmp_path):
+    panel = chosen
+    panel.engine.answer()
+    given(panel, tmp_path)
+    slicer.mrmlScene.RemoveNode(panel.parameters.projectionResult)
+    host.process_events()
+    assert not panel.ui.projectionResultLabel.visible
+    slicer.mrmlScene.RemoveNode(panel.film)
+    host.process_events()
+    assert panel.ui.projectionAlignButton.toolTip == "Choose or load the X-ray first."
+    assert panel.controller.projection.views.drr is not None  # The CT is still projected.
+    panel.ui.projectionTXSlider.setValue(30.0)
+    while panel.engine.isWaiting():
+        panel.engine.answer()
+    slicer.mrmlScene.RemoveNode(panel.ct)
+    host.process_events()
+    assert panel.controller.projection.views.drr is None
+    assert panel.ui.projectionAlignButton.toolTip == "Choose the CT first."
+
+
 def test_a_result_that_is_no_better_is_doubtful(chosen, tmp_path):
     given(chosen, tmp_path, similarity_after=0.2)
     assert "not more similar than before" in chosen.ui.projectionWarningsLabel.text
