@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -40,11 +40,28 @@ class SimulatedImage:
 
 
 @dataclass(frozen=True)
+class Motion:
+    """All of the motion between the scans: where each point of the MR lies in the ultrasound, deformation included.
+
+    ``room`` (4, 4) is rigid, from the frame of the ``us`` placement to the RAS of the ultrasound, mm.
+    """
+
+    mr: Placement
+    us: Placement
+    room: FloatArray
+
+    def to_us(self, points: FloatArray) -> FloatArray:
+        """(N, 3) RAS mm points of the MR as points of the ultrasound."""
+        anatomy = self.mr.to_anatomy(torch.from_numpy(np.asarray(points, dtype=np.float64).T.copy())).numpy()
+        return np.asarray((self.room[:3, :3] @ self.us.from_anatomy(anatomy)).T + self.room[:3, 3])
+
+
+@dataclass(frozen=True)
 class SimulatedCase:
     """A pair of images of one man.
 
     ``mr_to_us`` (4, 4) is the rigid part of the motion between the scans (MR RAS to US RAS, mm); the ultrasound is
-    also deformed by its probe, so the landmarks differ from it by millimetres.
+    also deformed by its probe, so the landmarks differ from it by millimetres. ``motion`` is all of it.
     """
 
     seed: int
@@ -55,6 +72,7 @@ class SimulatedCase:
     mr_landmarks: tuple[Landmark, ...]
     us_landmarks: tuple[Landmark, ...]
     mr_to_us: FloatArray
+    motion: Motion = field(compare=False, repr=False)
 
 
 def simulate_case(
@@ -70,8 +88,9 @@ def simulate_case(
     for another name.
     """
     anatomy = sample_anatomy(Draw(seed, "anatomy"))
-    mr_image, mr_pose = _simulate_mr(seed, anatomy, mr_spacing_mm, device, condition, widest=210.0)
-    us_image, us_pose = _simulate_us(seed, anatomy, us_spacing_mm, device, condition)
+    mr_image, mr_placement = _simulate_mr(seed, anatomy, mr_spacing_mm, device, condition, widest=210.0)
+    us_image, us_placement, turn = _simulate_us(seed, anatomy, us_spacing_mm, device, condition)
+    mr_pose, us_pose = mr_placement.pose, turn @ us_placement.pose
     # Between the scanners' rooms lies any translation; the gland is moved by at most 40 mm along each axis.
     draw = Draw(seed, "rooms")
     moved = np.array([draw.uniform(-40, 40) for _ in range(3)])
@@ -86,6 +105,7 @@ def simulate_case(
         mr_image.landmarks,
         us_image.landmarks,
         room @ us_pose @ np.linalg.inv(mr_pose),
+        Motion(mr_placement, us_placement, room @ turn),
     )
 
 
@@ -108,7 +128,7 @@ def simulate_image(
 
 def _simulate_mr(
     seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, name: str | None, widest: float
-) -> tuple[SimulatedImage, FloatArray]:
+) -> tuple[SimulatedImage, Placement]:
     condition = make_condition(name, seed, "mr")
     draw = Draw(seed, "mr")
     anatomy = condition.anatomy(anatomy, "mr")
@@ -116,12 +136,13 @@ def _simulate_mr(
     grid, placement = mr.place(draw, anatomy, acquisition, _patient(seed), spacing_mm, widest)
     placement = condition.deform(placement, anatomy)
     image, gland = mr.render(draw, anatomy, acquisition, grid, placement, device, condition)
-    return _image(image, gland, anatomy.landmarks, grid, placement), placement.pose
+    return _image(image, gland, anatomy.landmarks, grid, placement), placement
 
 
 def _simulate_us(
     seed: int, anatomy: Anatomy, spacing_mm: float, device: torch.device | str, name: str | None
-) -> tuple[SimulatedImage, FloatArray]:
+) -> tuple[SimulatedImage, Placement, FloatArray]:
+    """The image, the placement in its frame, and (4, 4) from that frame to the image's RAS."""
     condition = make_condition(name, seed, "us")
     draw = Draw(seed, "us")
     # Men empty their bladder before the examination.
@@ -138,7 +159,7 @@ def _simulate_us(
     grid = condition.grid(grid, acquisition.probe, anatomy, placement)
     image, gland = ultrasound.render(draw, anatomy, acquisition, grid, placement, device, condition)
     room = rigid(turn, np.zeros(3))
-    return _moved(_image(image, gland, anatomy.landmarks, grid, placement), room), room @ placement.pose
+    return _moved(_image(image, gland, anatomy.landmarks, grid, placement), room), placement, room
 
 
 def _patient(seed: int) -> FloatArray:
