@@ -14,10 +14,10 @@ import traceback
 from collections.abc import Sequence
 
 from LandmarkFusionLogic import NOTICE, __version__
-from LandmarkFusionLogic.cli import deform, detect, drr, evaluate, fuse, match, simulate, train
+from LandmarkFusionLogic.cli import align, deform, detect, drr, evaluate, fuse, match, refine, simulate, train
 from LandmarkFusionLogic.errors import InputError
 
-COMMANDS = (fuse, detect, match, deform, drr, simulate, evaluate, train)
+COMMANDS = (fuse, detect, match, refine, deform, drr, align, simulate, evaluate, train)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -73,7 +73,7 @@ def _run(options: argparse.Namespace) -> None:
     from LandmarkFusionLogic.transformfile import read_transform
 
     silence_warnings()
-    points = _points(options.fixed_points, options.moving_points)
+    points = point_pairs(options.fixed_points, options.moving_points)
     source = options.landmarks or ("points" if points else "mind")
     request = DeformRequest(
         fixed=VolumeSource(options.fixed),
@@ -100,8 +100,8 @@ def _run(options: argparse.Namespace) -> None:
     print(f"Wrote {options.out} in {result.seconds:.1f} s. {NOTICE}")
 
 
-def _points(fixed_file: str | None, moving_file: str | None) -> list[PointPair]:
-    """The pairs of points of both files, matched by name."""
+def point_pairs(fixed_file: str | None, moving_file: str | None, what: str = "points") -> list[PointPair]:
+    """The pairs of points of both files, matched by name; ``what`` they are in the options' names."""
     from LandmarkFusionLogic.jobs import PointPair
     from LandmarkFusionLogic.markupsfile import read_landmarks
     from LandmarkFusionLogic.points import by_name
@@ -109,7 +109,7 @@ def _points(fixed_file: str | None, moving_file: str | None) -> list[PointPair]:
     if not fixed_file and not moving_file:
         return []
     if not fixed_file or not moving_file:
-        raise InputError("Points are needed in both volumes: give --fixed-points and --moving-points.")
+        raise InputError(f"Points are needed in both volumes: give --fixed-{what} and --moving-{what}.")
     fixed = by_name(read_landmarks(fixed_file, "fixed points"))
     moving = by_name(read_landmarks(moving_file, "moving points"))
     if not fixed and not moving:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from LandmarkFusionLogic.jobs.alignment import align
 from LandmarkFusionLogic.jobs.deformable import DeformRequest, DeformResult, TargetError, deform
 from LandmarkFusionLogic.jobs.detection import DetectRequest, DetectResult, detect
 from LandmarkFusionLogic.jobs.fusion import FITS, FuseRequest, FuseResult, TargetRecord, fuse
@@ -46,6 +47,7 @@ from LandmarkFusionLogic.jobs.records import (
     part,
     record,
 )
+from LandmarkFusionLogic.jobs.refining import RefineRequest, RefineResult, refine
 from LandmarkFusionLogic.jobs.simulation import SimulateRequest, SimulateResult, simulate
 from LandmarkFusionLogic.jsondata import from_json, to_json
 
@@ -75,6 +77,8 @@ __all__ = [
     "PointPair",
     "ReadXRayRequest",
     "ReadXRayResult",
+    "RefineRequest",
+    "RefineResult",
     "Report",
     "SimulateRequest",
     "SimulateResult",
@@ -82,6 +86,7 @@ __all__ = [
     "TargetRecord",
     "VolumeSource",
     "XRaySource",
+    "align",
     "deform",
     "detect",
     "drr",
@@ -96,6 +101,7 @@ __all__ = [
     "match",
     "part",
     "record",
+    "refine",
     "simulate",
     "to_json",
     "xray",
@@ -109,7 +115,9 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "keep": (KeepRequest, keep),
     "fine-tune": (FineTuneRequest, fine_tune),
     "match": (MatchRequest, match),
+    "refine": (RefineRequest, refine),
     "drr": (DrrRequest, drr),
     "xray": (ReadXRayRequest, xray),
+    "align": (AlignRequest, align),
 }
 """What a worker can be asked for: the request's type and the function."""

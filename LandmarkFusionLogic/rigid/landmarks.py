@@ -125,8 +125,8 @@ def fit_landmarks(
     moving = np.array([mr_points[name].position for name in names])
     fixed = np.array([us_points[name].position for name in names])
     w = np.array([(weights or {}).get(name, 1.0) for name in names])
-    moving_covariances = np.array([_covariance(mr_points[name]) for name in names])
-    fixed_covariances = np.array([_covariance(us_points[name]) for name in names])
+    moving_covariances = np.array([covariance_of(mr_points[name]) for name in names])
+    fixed_covariances = np.array([covariance_of(us_points[name]) for name in names])
     if method == BEST:
         svd = fit_rigid(moving, fixed, w)
         found = most_probable(
@@ -159,7 +159,7 @@ def fit_landmarks(
     )
 
 
-def _covariance(landmark: Landmark) -> FloatArray:
+def covariance_of(landmark: Landmark) -> FloatArray:
     """(3, 3) mm² of where the landmark truly is. One that a person has moved keeps nothing of its detector's."""
     if landmark.state == DETECTED and landmark.covariance is not None:
         return np.asarray(landmark.covariance, dtype=np.float64) + MINIMUM_MM**2 * np.eye(3)
