@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from LandmarkFusionLogic.jobs.alignment import align
+from LandmarkFusionLogic.jobs.alignment import align
 from LandmarkFusionLogic.jobs.deformable import DeformRequest, DeformResult, TargetError, deform
 from LandmarkFusionLogic.jobs.detection import DetectRequest, DetectResult, detect
 from LandmarkFusionLogic.jobs.fusion import FITS, FuseRequest, FuseResult, TargetRecord, fuse
@@ -87,6 +88,7 @@ __all__ = [
     "VolumeSource",
     "XRaySource",
     "align",
+    "align",
     "deform",
     "detect",
     "drr",
@@ -118,6 +120,7 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "refine": (RefineRequest, refine),
     "drr": (DrrRequest, drr),
     "xray": (ReadXRayRequest, xray),
+    "align": (AlignRequest, align),
     "align": (AlignRequest, align),
 }
 """What a worker can be asked for: the request's type and the function."""
