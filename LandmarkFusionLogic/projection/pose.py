@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,10 @@ def pose_from_matrix(matrix: npt.ArrayLike, isocenter: npt.ArrayLike, geometry: 
     turn = values[:3, :3]
     if not np.all(np.isfinite(values)) or np.abs(turn @ turn.T - np.eye(3)).max() > 1e-3 or np.linalg.det(turn) < 0:
         raise InputError("The transform from CT to X-ray is not a rotation and a shift; give a rigid one.")
-    angles = Rotation.from_matrix(turn @ REFERENCE.T).as_euler("XYZ", degrees=True)
+    with warnings.catch_warnings():
+        # A lateral view leaves open how a turn is shared among x and z: any share will do.
+        warnings.simplefilter("ignore", UserWarning)
+        angles = Rotation.from_matrix(turn @ REFERENCE.T).as_euler("XYZ", degrees=True)
     shift = turn @ np.asarray(isocenter, dtype=np.float64) + values[:3, 3]
     shift[2] -= geometry.isocenter_distance
     return Pose.of([*angles, *shift])

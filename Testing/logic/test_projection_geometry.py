@@ -37,6 +37,13 @@ def test_a_pose_is_what_its_matrix_says():
     np.testing.assert_allclose(found.parameters, whole.parameters, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_lateral_view_has_a_pose_too():
+    matrix = ct_to_camera(Pose((10.0, 90.0, 20.0)), ISOCENTER, GEOMETRY)
+    found = pose_from_matrix(matrix, ISOCENTER, GEOMETRY)
+    np.testing.assert_allclose(ct_to_camera(found, ISOCENTER, GEOMETRY), matrix, atol=1e-6)
+
+
 def test_rotations_are_applied_about_z_first_and_x_last():
     """Eq. 2 of the paper: T · Rx · Ry · Rz."""
     pose = Pose((90.0, 0.0, 90.0))
