@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from LandmarkFusionLogic.jobs.alignment import align
-from LandmarkFusionLogic.jobs.alignment import align
 from LandmarkFusionLogic.jobs.deformable import DeformRequest, DeformResult, TargetError, deform
 from LandmarkFusionLogic.jobs.detection import DetectRequest, DetectResult, detect
 from LandmarkFusionLogic.jobs.fusion import FITS, FuseRequest, FuseResult, TargetRecord, fuse
@@ -88,7 +87,6 @@ __all__ = [
     "VolumeSource",
     "XRaySource",
     "align",
-    "align",
     "deform",
     "detect",
     "drr",
@@ -120,7 +118,6 @@ JOBS: dict[str, tuple[type[Any], Callable[[Any, Report], Any]]] = {
     "refine": (RefineRequest, refine),
     "drr": (DrrRequest, drr),
     "xray": (ReadXRayRequest, xray),
-    "align": (AlignRequest, align),
     "align": (AlignRequest, align),
 }
 """What a worker can be asked for: the request's type and the function."""
