@@ -61,18 +61,24 @@ def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
     share, density, error = figure.subplots(1, 3)
     places = np.arange(len(BINS_MM) - 1)
     labels = [f"{low:g}-{high:g}" for low, high in pairwise(BINS_MM)]
+    # One color for a source in all three, gray for the registration without any.
+    colors = {source: f"C{number}" for number, source in enumerate(sources(outcomes))} | {NONE: "0.5"}
     for source in sources(outcomes):
         near, dense = matching_by_motion(outcomes, source)
-        share.plot(places, 100 * near, "o-", label=source)
-        density.plot(places, dense, "o-", label=source)
+        share.plot(places, 100 * near, "o-", label=source, color=colors[source])
+        density.plot(places, dense, "o-", label=source, color=colors[source])
     for name in plain_rows(outcomes):
-        error.plot(places, tre_by_motion(outcomes, name), "o-", label="without" if name == NONE else name)
-    share.set(ylabel="landmarks within 4 mm, %", ylim=(0, 102))
-    density.set(ylabel="landmarks per 1000 voxels", ylim=(0, None))
-    error.set(ylabel="TRE, mm", ylim=(0, None))
+        label = "without" if name == NONE else name
+        error.plot(places, tre_by_motion(outcomes, name), "o-", label=label, color=colors.get(name))
+    share.set(ylabel="landmarks within 4 mm, %", ylim=(0, 104))
+    density.set(ylabel="landmarks per 1000 voxels")
+    error.set(ylabel="TRE, mm")
     for axes in (share, density, error):
+        if axes is not share:
+            axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
         axes.set_xticks(places, labels)
         axes.set_xlabel("true displacement, mm")
         if axes.lines:
-            axes.legend()
+            axes.legend(loc="lower left")
+    figure.suptitle(f"{outcomes[0].dataset}: {len(outcomes)} pairs")
     return figure
