@@ -129,6 +129,7 @@ def project(widget: Any, out: Path, seed: int = 4) -> None:
     projectionplane.set_range(xray, film)
     open_section(ui, "projection")
     ui.projectionGeometryButton.collapsed = False
+    ui.projectionBonesSelector.setCurrentIndex(1)
     ui.projectionPresetSelector.activated.emit(1 + list(presets()).index("perlove-plx118f"))
     ui.projectionCtSelector.setCurrentNode(ct)
     ui.projectionXraySelector.setCurrentNode(xray)

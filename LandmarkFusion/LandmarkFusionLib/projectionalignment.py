@@ -116,7 +116,8 @@ class ProjectionAlignment:
     def _onFailure(self, kind: str, message: str) -> None:
         self._run = None
         good, self.good = self.good, None
-        if kind == CANCELLED and good is not None and self._controller.parameters is not None:
+        better = good is not None and self._controller.parameters is not None
+        if kind == CANCELLED and better and not np.allclose(good, self._owner.pose(), atol=1e-4):
             self._owner.setPose(good)
             message = _("Cancelled; the best pose so far is kept. Undo takes it back.")
         if self._controller.parameters is not None:
@@ -159,6 +160,6 @@ class ProjectionAlignment:
             result.pose,
             image,
             projectionplane.plane(xray, geometry),
-            projectionoutcome.note(result, own.pose(), self._method.label()),
+            projectionoutcome.note(result, own.pose(), self._method.label().partition(":")[0]),
             own.result(),
         )
