@@ -191,7 +191,7 @@ def _write(
         )
         write_drr(folder / f"drr{ending}.nrrd", after, view.geometry)
         write_drr(folder / f"xray{ending}.nrrd", seen.image, view.geometry)
-        shown.append(Shown(view.name.capitalize() if ending else view.name, seen.image, before, after, seen.mask))
+        shown.append(Shown(view.name[0].upper() + view.name[1:], seen.image, before, after, seen.mask))
         told.append(
             {
                 "geometry": view.geometry.to_json(),

@@ -156,4 +156,4 @@ def _pose(arm: CArm, turn: FloatArray) -> Pose:
     matrix = np.eye(4)
     matrix[:3, :3] = turn
     matrix[2, 3] = arm.geometry.isocenter_distance
-    return pose_from_matrix(matrix, np.zeros(3), arm.geometry)
+    return Pose.of(np.round(pose_from_matrix(matrix, np.zeros(3), arm.geometry).parameters, 9) + 0.0)  # No −0.
