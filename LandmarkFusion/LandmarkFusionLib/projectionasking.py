@@ -108,8 +108,8 @@ def poseOfPoints(own: "Projection") -> tuple[list[float], int, float]:
     geometry = projectiongeometry.read(own.parameters)
     found = pnp.solve(points, pixels, geometry, volume.centre)
     matrix = ct_to_camera(found, volume.centre, geometry)
-    gaps = (geometry.to_pixels(points @ matrix[:3, :3].T + matrix[:3, 3]) - pixels) * geometry.spacing
-    return found.parameters.tolist(), len(pairs), float(np.mean(np.linalg.norm(gaps, axis=1)))
+    left = pnp.distances(points, pixels, geometry, matrix)
+    return found.parameters.tolist(), len(pairs), float(left.mean())
 
 
 def poseOf(parameters: Any) -> list[float]:

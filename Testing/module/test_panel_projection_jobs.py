@@ -225,3 +225,32 @@ def matched(panel, count=7, seed=1):
     panel.xrayPoints = mark("In X-ray", dict(reversed(shown.items())))
     panel.ui.projectionCtPointsSelector.setCurrentNode(panel.ctPoints)
     panel.ui.projectionXrayPointsSelector.setCurrentNode(panel.xrayPoints)
+
+
+def test_named_points_give_the_pose(chosen):
+    matched(chosen)
+    chosen.ui.projectionMatchButton.click()
+    assert chosen.status.startswith("✓ Pose from 7 pairs of points; 0.0 mm")
+    assert chosen.ui.projectionStatusLabel.text == chosen.status
+    assert np.allclose(pose(chosen), xrays.TRUTH, atol=0.01)
+    assert chosen.ui.projectionUndoButton.toolTip == "Back to the pose that there was before."
+    chosen.ui.projectionUndoButton.click()
+    assert pose(chosen) == [0.0] * 6
+
+
+@pytest.mark.parametrize("spoil", ["names", "few", "line"])
+def test_points_that_leave_the_pose_open(chosen, spoil):
+    matched(chosen)
+    if spoil == "names":
+        for index in range(7):
+            chosen.ctPoints.SetNthControlPointLabel(index, f"W{index}")
+    else:
+        for index in reversed(range(2 if spoil == "few" else 5, 7)):
+            chosen.ctPoints.RemoveNthControlPoint(index)
+    if spoil == "line":
+        for index in range(5):
+            chosen.ctPoints.SetNthControlPointPosition(index, 10.0 * index, 0.0, 0.0)
+    chosen.ui.projectionMatchButton.click()
+    assert chosen.status.startswith("Error: ")
+    assert pose(chosen) == [0.0] * 6
+    assert not chosen.ui.projectionUndoButton.enabled

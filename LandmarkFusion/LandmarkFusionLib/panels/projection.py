@@ -78,7 +78,7 @@ class ProjectionPanel:
         setEnabled(
             ui.projectionMatchButton,
             running or own.missingPoints(),
-            _("Set the pose by points of equal names in CT and X-ray, six or more of them far apart."),
+            _("Set the pose by points of equal names in CT and X-ray, four at least, better six, far apart."),
         )
         setEnabled(
             ui.projectionEstimateButton,
