@@ -5,9 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from LandmarkFusionLogic.cli.evaluate import cases, confidence, deformable, folds, landmarks, looks, rigid, simulated
+from LandmarkFusionLogic.cli.evaluate import (
+    cases,
+    confidence,
+    deformable,
+    folds,
+    landmarks,
+    looks,
+    projection,
+    refinement,
+    rigid,
+    simulated,
+)
 
-KINDS = (cases, simulated, folds, landmarks, looks, rigid, confidence, deformable)
+KINDS = (cases, simulated, folds, landmarks, looks, rigid, refinement, confidence, deformable, projection)
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
