@@ -35,8 +35,10 @@ class ProjectionConfig:
     ``composite``: encoders with two branches (CE), else plain; ``embedded``: the loss is confined to the projected
     mask (EL). ``rotation`` (degrees) and ``translation`` (tx, ty, tz, mm): standard deviations of the start about the
     truth; the truth itself is drawn with the paper's, about the reference pose.
+    ``optimizer``: sgd, with ``momentum``, as the paper has it, or adam, which needs fewer steps.
     The rate cycles between ``low_rate`` and ``high_rate`` every ``cycle`` steps and falls over the last ``cooldown``
-    of the ``steps`` (a share). Over the last ``frozen``, batch normalization uses its running means.
+    of the ``steps`` (a share). Over the last ``frozen``, batch normalization uses its running means; where that is
+    all of the steps, it only scales and shifts.
     ``alpha``, ``beta``, ``decay``: weights of eq. 5. ``phantom_side``: voxels of a simulated CT, ``pool``: how many of
     them at a time; every ``steps_per_phantom`` steps the oldest is replaced.
     """
@@ -58,6 +60,7 @@ class ProjectionConfig:
     low_rate: float = 1e-3
     high_rate: float = 1e-2
     cycle: int = 100
+    optimizer: str = "sgd"
     momentum: float = 0.9
     cooldown: float = 0.3
     frozen: float = 0.15
@@ -79,6 +82,8 @@ class ProjectionConfig:
             raise InputError("Give four widths for rtpi and three for the encoders.")
         if min(self.steps, self.batch, self.pool, self.steps_per_phantom, self.cycle, *self.widths, self.stem) < 1:
             raise InputError("Steps, batch, widths and numbers of phantoms must be 1 or more.")
+        if self.optimizer not in ("sgd", "adam"):
+            raise InputError("The optimizer is sgd or adam.")
         if self.first_seed not in TRAINING:
             raise InputError("Training uses its own seeds only; choose a first seed of 10000000 or more.")
 
@@ -107,7 +112,9 @@ class ProjectionConfig:
         return (self.low_rate + (self.high_rate - self.low_rate) * share) * max(left, 0.01)
 
 
-_RTPI = ProjectionConfig(low_rate=2e-3, high_rate=2e-2, steps=2400)
+_RTPI = ProjectionConfig(
+    pixels=64, volume=32, phantom_side=64, optimizer="adam", low_rate=1e-4, high_rate=1e-3, steps=5000
+)
 _FINE = ProjectionConfig(
     stage=FINE,
     rotation=(5.0, 5.0, 5.0),
@@ -116,6 +123,7 @@ _FINE = ProjectionConfig(
     widths=(24, 48, 96),
     batch=4,
     steps=1500,
+    frozen=1.0,
 )
 # Sizes, rates, batches and numbers of steps are the paper's and its code's.
 _PAPER = ProjectionConfig(

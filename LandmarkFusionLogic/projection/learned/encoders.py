@@ -14,11 +14,16 @@ CHANNELS = 2
 """Of an image as the networks see it, see `inputs.prepare`."""
 
 
-def block(into: int, out: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """Convolution, activation, normalization, in the paper's order."""
-    return nn.Sequential(
-        nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False), nn.ReLU(), nn.BatchNorm2d(out)
-    )
+def block(
+    into: int, out: int, kernel: int = 3, stride: int = 1, groups: int = 1, smooth: bool = True
+) -> nn.Sequential:
+    """Convolution, activation, normalization, in the paper's order.
+
+    The activation of the composite encoder is ``smooth``: eq. 7 is a function of the network's first derivative, and
+    a kink's own share of the second one is lost on a double backward.
+    """
+    convolution = nn.Conv2d(into, out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.SiLU() if smooth else nn.ReLU(), nn.BatchNorm2d(out))
 
 
 class SplitAttention(nn.Module):
@@ -30,7 +35,7 @@ class SplitAttention(nn.Module):
         super().__init__()
         self.splits = block(width, self.RADIX * width, groups=self.RADIX)
         inner = max(self.RADIX * width // 4, 8)
-        self.squeeze = nn.Sequential(nn.Linear(width, inner), nn.ReLU(), nn.Linear(inner, self.RADIX * width))
+        self.squeeze = nn.Sequential(nn.Linear(width, inner), nn.SiLU(), nn.Linear(inner, self.RADIX * width))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
@@ -52,7 +57,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same shape."""
-        return functional.relu(x + self.widen(self.attention(self.narrow(x))))
+        return functional.silu(x + self.widen(self.attention(self.narrow(x))))
 
 
 class CascadeFusion(nn.Module):
@@ -95,13 +100,13 @@ def _up(x: Tensor) -> Tensor:
 class _Stem(nn.Sequential):
     """Three shallow layers, then two that halve the image."""
 
-    def __init__(self, stem: int, stride: int, out: int) -> None:
+    def __init__(self, stem: int, stride: int, out: int, smooth: bool) -> None:
         super().__init__(
-            block(CHANNELS, stem, 3, stride),
-            block(stem, stem),
-            block(stem, stem),
-            block(stem, out, 3, 2),
-            block(out, out, 3, 2),
+            block(CHANNELS, stem, 3, stride, smooth=smooth),
+            block(stem, stem, smooth=smooth),
+            block(stem, stem, smooth=smooth),
+            block(stem, out, 3, 2, smooth=smooth),
+            block(out, out, 3, 2, smooth=smooth),
         )
 
 
@@ -115,7 +120,7 @@ class CompositeEncoder(nn.Module):
     def __init__(self, stem: int, stride: int, widths: tuple[int, int, int], blocks: int) -> None:
         super().__init__()
         fine, middle, _ = widths
-        self.stem = _Stem(stem, stride, fine)
+        self.stem = _Stem(stem, stride, fine, smooth=True)
         self.shared = CascadeFusion(fine, widths, blocks)
         self.assistant = nn.ModuleList(CascadeFusion(fine, widths, blocks) for _ in range(2))
         self.connections = nn.ModuleList(Connection(middle, fine) for _ in range(2))
@@ -138,7 +143,7 @@ class PlainEncoder(nn.Module):
     def __init__(self, stem: int, stride: int, widths: tuple[int, int, int], blocks: int) -> None:
         super().__init__()
         fine = widths[0]
-        self.stem = _Stem(stem, stride, fine)
+        self.stem = _Stem(stem, stride, fine, smooth=False)
         self.layers = nn.ModuleList(Residual(fine, fine, 1) for _ in range(2 + 2 * blocks))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -166,6 +171,24 @@ class Residual(nn.Module):
         return functional.relu(self.shortcut(x) + self.second(self.first(x)))
 
 
+def quieten(encoder: CompositeEncoder) -> None:
+    """Let bottlenecks, fusions and connections add nothing at first: what they add is learned.
+
+    An untrained deep encoder scatters what neighboring poses look like; a shallow one keeps it.
+    """
+    for module in encoder.modules():
+        last = list[nn.Module]()
+        if isinstance(module, Bottleneck):
+            last = [module.widen[-1]]
+        elif isinstance(module, CascadeFusion):
+            last = [module.to_middle[-1], module.to_fine[-1]]
+        elif isinstance(module, Connection):
+            last = [module.unit[-1]]
+        for layer in last:
+            assert isinstance(layer, nn.BatchNorm2d)
+            nn.init.zeros_(layer.weight)
+
+
 class FineNetwork(nn.Module):
     """Two encoders of one structure that share no weights: of the moving image (DRR) and of the fixed one (X-ray).
 
@@ -180,4 +203,6 @@ class FineNetwork(nn.Module):
         kind = CompositeEncoder if composite else PlainEncoder
         self.moving = kind(stem, stem_stride, widths, blocks)
         self.fixed = kind(stem, stem_stride, widths, blocks)
+        if isinstance(self.moving, CompositeEncoder):
+            quieten(self.moving)
         self.fixed.load_state_dict(self.moving.state_dict())

@@ -7,36 +7,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from LandmarkFusionLogic.errors import InputError
+from LandmarkFusionLogic.projection import doubts, registration
+from LandmarkFusionLogic.projection.alignment import Alignment, FloatArray, Report, View, Watch
 from LandmarkFusionLogic.projection.learned.bundle import ProjectionBundle, load_bundle
 from LandmarkFusionLogic.projection.learned.cases import mask_projector
 from LandmarkFusionLogic.projection.learned.config import DEEP_REG, FINE, RTPI
 from LandmarkFusionLogic.projection.learned.encoders import FineNetwork
-from LandmarkFusionLogic.projection.learned.inputs import frustum, prepare, to_view
+from LandmarkFusionLogic.projection.learned.inputs import frustum, prepare
 from LandmarkFusionLogic.projection.learned.iteration import refine
 from LandmarkFusionLogic.projection.learned.networks import METHODS, check_model, network_folder
 from LandmarkFusionLogic.projection.learned.preparation import Scene, make_scene, moved, nominal
 from LandmarkFusionLogic.projection.learned.rtpi import RtpiNetwork
 from LandmarkFusionLogic.projection.learned.steps import stack, to_pose
+from LandmarkFusionLogic.projection.leastsquares import Level
 from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera, pose_from_matrix
-from LandmarkFusionLogic.projection.projector import check_view
 from LandmarkFusionLogic.volume import Volume
 
-if TYPE_CHECKING:
-    from LandmarkFusionLogic.projection.registration import Alignment, View
-
-FloatArray = npt.NDArray[np.float64]
-Report = Callable[[float, str], None]
-Watch = Callable[[int, float, Pose], None]
-
-LIKENESS_SIDE = 128
+TOLD_EVERY = 5
+"""Iterations of the fine registration between two points of the curve."""
 LATERAL = "The networks have learned frontal views only; check the overlay of this one."
 ONE_VIEW = "The learned methods use the first X-ray only."
 NOT_CONVERGED = "The fine registration ended before it had converged; check the overlay."
@@ -45,13 +38,17 @@ BOUND = "The first pose lies at the limit of what the network can answer; check 
 
 @dataclass
 class _Run:
-    """One alignment on its way: where it stands, what it was like, and what is to be said of it."""
+    """One alignment on its way: where it stands, what it was like, and what is to be said of it.
+
+    ``level`` measures the similarity that is told: the one of all methods, whatever the networks go by.
+    """
 
     scene: Scene
+    level: Level
     matrix: FloatArray
     report: Report
     watch: Watch
-    geometry_of: Callable[[FloatArray], Pose]
+    to_pose: Callable[[FloatArray], Pose]
     curve: list[tuple[int, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -73,27 +70,26 @@ def align(
     that looks most like the X-ray. ``model``: folder of a network, or of several (`networks.network_folder`); by
     default those that ship. ``mask``: the spine in the grid of ``mu`` (EL); by default all that is as dense as bone.
     ``report`` is told the share that is done and what is going on, ``watch`` iteration, similarity and pose.
-    Raises InputError for missing or damaged networks, a CT too small for them, and a start that shows nothing.
+    Raises InputError for missing or damaged networks and for a CT that is too small for them.
     """
-    from LandmarkFusionLogic.projection.registration import Alignment
-
     if method not in METHODS:
         raise InputError(f"There is no learned method “{method}”; choose from {', '.join(METHODS)}.")
     if not starts:
         raise InputError("Give a pose to start from.")
     began = time.perf_counter()
     check_model(method, model)
+    device = _device(device)
     networks = {stage: load_bundle(network_folder(stage, model), device) for stage in METHODS[method]}
     view = views[0]
     scene = make_scene(mu, view.image, view.mask, view.geometry)
     if mask is not None:
         scene = Scene(scene.mu, mask_projector(mask), scene.xray, scene.geometry)
+    level = Level(mu, views[:1], registration.MEASURED_SIDE, registration.MEASURED)
     places = [ct_to_camera(start, mu.centre, view.geometry) for start in starts]
-    for place in places:
-        check_view(scene.mu.mu, view.geometry, place)
-    place = max(places, key=lambda matrix: likeness(scene, matrix))
+    place = max(places, key=level.similarity)
     run = _Run(
         scene,
+        level,
         place,
         report or (lambda share, text: None),
         watch or (lambda iteration, similarity, pose: None),
@@ -107,28 +103,21 @@ def align(
     if fine is not None:
         _refine(run, fine, _embedded(method))
     run.warnings += list(dict.fromkeys(bundle.caution for bundle in networks.values() if bundle.caution))
-    before, after = likeness(scene, place), likeness(scene, run.matrix)
-    matrix, curve = run.matrix, run.curve
+    before = level.similarity(place)
     if method.endswith("+opt"):
         return _optimized(mu, views, run, before, began)
-    return Alignment(
-        pose=run.geometry_of(matrix),
-        ct_to_camera=matrix,
-        similarity_before=before,
-        similarity_after=after,
-        curve=curve,
-        warnings=run.warnings,
-        seconds=time.perf_counter() - began,
-    )
+    matrix = run.matrix
+    after = level.similarity(matrix)
+    run.curve.append((run.curve[-1][0] + 1, after))
+    run.report(1.0, "Done")
+    warnings = run.warnings + doubts.of_pose(level, matrix, [matrix], mu.centre)
+    seconds = time.perf_counter() - began
+    return Alignment(run.to_pose(matrix), matrix, before, after, run.curve, warnings, seconds)
 
 
-def likeness(scene: Scene, matrix: FloatArray) -> float:
-    """How much the DRR at ``matrix`` looks like the X-ray: correlation of what stands out locally, -1 to 1."""
-    geometry = scene.geometry.resized(LIKENESS_SIDE, LIKENESS_SIDE)
-    image = scene.mu.project(geometry, matrix)
-    xray = to_view(scene.xray, scene.geometry, geometry)
-    one, other = prepare(torch.as_tensor(np.stack([image, xray])))[:, 1].flatten(1)
-    return float(torch.corrcoef(torch.stack([one, other])).nan_to_num(0.0)[0, 1])
+def _device(name: str) -> str:
+    """Of "auto": a GPU of NVIDIA where there is one, else the CPU; the networks are small."""
+    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _embedded(method: str) -> bool:
@@ -152,9 +141,7 @@ def _first_pose(run: _Run, bundle: ProjectionBundle) -> None:
     if float(answer.abs().max()) > 0.999:
         run.warnings.append(BOUND)
     run.matrix = moved(about, to_pose(answer, config), mu.centre)
-    similarity = likeness(run.scene, run.matrix)
-    run.curve.append((0, similarity))
-    run.watch(0, similarity, run.geometry_of(run.matrix))
+    _told(run, 0, run.matrix)
 
 
 def _refine(run: _Run, bundle: ProjectionBundle, embedded: bool) -> None:
@@ -165,10 +152,8 @@ def _refine(run: _Run, bundle: ProjectionBundle, embedded: bool) -> None:
 
     def watch(iteration: int, similarity: float, matrix: FloatArray) -> None:
         run.report(0.1 + 0.8 * min(iteration / 60, 1.0), f"Fine registration, iteration {iteration + 1}")
-        found = likeness(run.scene, matrix) if iteration % 5 == 0 else None
-        if found is not None:
-            run.curve.append((first + iteration, found))
-            run.watch(first + iteration, found, run.geometry_of(matrix))
+        if iteration % TOLD_EVERY == 0:
+            _told(run, first + iteration, matrix)
 
     scene = run.scene
     mask = scene.mask if embedded else None
@@ -176,24 +161,28 @@ def _refine(run: _Run, bundle: ProjectionBundle, embedded: bool) -> None:
     if not found.converged:
         run.warnings.append(NOT_CONVERGED)
     run.matrix = found.ct_to_camera
-    run.curve.append((first + len(found.curve), likeness(scene, run.matrix)))
+    _told(run, first + len(found.curve), run.matrix)
+
+
+def _told(run: _Run, iteration: int, matrix: FloatArray) -> None:
+    similarity = run.level.similarity(matrix)
+    run.curve.append((iteration, similarity))
+    run.watch(iteration, similarity, run.to_pose(matrix))
 
 
 def _optimized(mu: Volume, views: Sequence[View], run: _Run, before: float, began: float) -> Alignment:
     """SOPI+opt: Opt-GC from where the networks have led."""
-    from dataclasses import replace
-
-    from LandmarkFusionLogic.projection import registration
-
-    offset = run.curve[-1][0] + 1 if run.curve else 0
+    offset = run.curve[-1][0] + 1
 
     def watch(iteration: int, similarity: float, pose: Pose) -> None:
         run.watch(offset + iteration, similarity, pose)
 
-    start = run.geometry_of(run.matrix)
+    start = run.to_pose(run.matrix)
     found = registration.align(
         mu, views, [start], "opt-gc", report=lambda share, text: run.report(0.5 + 0.5 * share, text), watch=watch
     )
     curve = run.curve + [(offset + iteration, value) for iteration, value in found.curve]
     warnings = list(dict.fromkeys([*run.warnings, *found.warnings]))
-    return replace(found, curve=curve, warnings=warnings, seconds=time.perf_counter() - began)
+    return replace(
+        found, similarity_before=before, curve=curve, warnings=warnings, seconds=time.perf_counter() - began
+    )

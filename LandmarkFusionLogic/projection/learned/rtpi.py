@@ -50,14 +50,25 @@ class RtpiNetwork(nn.Module):
         self.localization = nn.Sequential(*layers)
         inner = widths[-1] // 4
         self.regression = nn.ModuleList(
-            nn.Sequential(nn.Linear(into * side * side, inner), nn.ReLU(), nn.Linear(inner, 1))
+            nn.Sequential(nn.Linear(into * side * side, inner), nn.SiLU(), nn.Linear(inner, 1))
             for _ in range(PARAMETERS)
         )
+        for head in self.regression:
+            # The first answer is the reference pose: far outside of its box, a bounded answer has no slope.
+            nn.init.zeros_(head[-1].weight)  # type: ignore[index]
+            nn.init.zeros_(head[-1].bias)  # type: ignore[index]
+
+    def regressed(self, volume: Tensor, image: Tensor) -> Tensor:
+        """(B, 6) as `forward`, not yet bounded: what is compared with the truth in training."""
+        flat = self.volume(volume).flatten(1, 2)
+        found = self.localization(torch.cat([flat, self.image(image)], 1)).flatten(1)
+        return torch.cat([head(found) for head in self.regression], 1)
 
     def forward(self, volume: Tensor, image: Tensor) -> Tensor:
         """(B, 6), each -1 to 1 of its box, from ``volume`` (B, 1, D, H, W) and ``image`` (B, 2, pixels, pixels)."""
-        flat = self.volume(volume).flatten(1, 2)
-        found = self.localization(torch.cat([flat, self.image(image)], 1)).flatten(1)
-        values = torch.cat([head(found) for head in self.regression], 1)
-        # relu6 bounds what is regressed: no answer lies outside of the imaging geometry.
-        return functional.relu6(3.0 * values + 3.0) / 3.0 - 1.0
+        return bounded(self.regressed(volume, image))
+
+
+def bounded(values: Tensor) -> Tensor:
+    """``values`` kept within -1 and 1 by relu6: no answer lies outside of the imaging geometry."""
+    return functional.relu6(3.0 * values + 3.0) / 3.0 - 1.0

@@ -19,12 +19,12 @@ from LandmarkFusionLogic.projection.learned.encoders import FineNetwork
 from LandmarkFusionLogic.projection.learned.inputs import prepare
 from LandmarkFusionLogic.projection.learned.losses import RtpiLoss, direction_loss, embedded_loss, rtpi_loss
 from LandmarkFusionLogic.projection.learned.poses import UNITS, geodesic_step
-from LandmarkFusionLogic.projection.learned.rtpi import RtpiNetwork
+from LandmarkFusionLogic.projection.learned.rtpi import RtpiNetwork, bounded
 from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera, steps_of_parameters
 from LandmarkFusionLogic.projection.projector import Projector
 
 SIMILARITY_SIDE = 64
-"""The similarity of eq. 5 is taken at this resolution."""
+"""The similarity of eq. 5 is taken at this resolution, or the network's where that is lower."""
 
 
 class Rendered(NamedTuple):
@@ -89,16 +89,15 @@ def fine_loss(network: FineNetwork, cases: Sequence[Case], config: ProjectionCon
 
 
 def rtpi_answers(network: RtpiNetwork, cases: Sequence[Case]) -> Tensor:
-    """(B, 6) normalized parameters for each case."""
+    """(B, 6) normalized parameters for each case, not yet bounded."""
     device = next(network.parameters()).device
     volumes = stack([case.samples() for case in cases], device)[:, None]
-    answers: Tensor = network(volumes, prepare(stack([case.xray for case in cases], device)))
-    return answers
+    return network.regressed(volumes, prepare(stack([case.xray for case in cases], device)))
 
 
 def to_pose(answer: Tensor, config: ProjectionConfig) -> Pose:
-    """The pose, degrees and mm, of normalized parameters (6,)."""
-    return Pose.of(answer.detach().cpu().double().numpy() * np.array(config.box))
+    """The pose, degrees and mm, of normalized parameters (6,), which are bounded."""
+    return Pose.of(bounded(answer.detach()).cpu().double().numpy() * np.array(config.box))
 
 
 def rtpi_step_loss(network: RtpiNetwork, cases: Sequence[Case], config: ProjectionConfig) -> RtpiLoss:
@@ -106,7 +105,7 @@ def rtpi_step_loss(network: RtpiNetwork, cases: Sequence[Case], config: Projecti
     answers = rtpi_answers(network, cases)
     truth = stack([case.truth.parameters / np.array(config.box) for case in cases], answers.device)
     fixed, moving = [], []
-    geometry = config.geometry.resized(SIMILARITY_SIDE, SIMILARITY_SIDE)
+    geometry = config.geometry.resized(*(min(SIMILARITY_SIDE, config.pixels),) * 2)
     for case, answer in zip(cases, answers, strict=True):
         pose = to_pose(answer, config)
         projector = case.phantom.moving(case.content)
@@ -115,7 +114,8 @@ def rtpi_step_loss(network: RtpiNetwork, cases: Sequence[Case], config: Projecti
         to_answer = steps_of_parameters(pose) * np.array(config.box)
         slope = stack([np.einsum("srk,sp->prk", jacobian, to_answer)], answers.device)[0]
         # Equal to the image; its derivative to the answer is the projector's.
-        linear = torch.einsum("prk,p->rk", slope, answer - answer.detach())
+        inside = bounded(answer)
+        linear = torch.einsum("prk,p->rk", slope, inside - inside.detach())
         moving.append(stack([image], answers.device)[0] + linear)
         fixed.append(case.phantom.fixed(case.content).project(geometry, case.truth_matrix))
     images = stack(fixed, answers.device), torch.stack(moving)

@@ -53,7 +53,12 @@ class Trainer:
         config.check()
         self.config = config
         self.network = make_network(config).to(device)
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=config.low_rate, momentum=config.momentum)
+        parameters = self.network.parameters()
+        self.optimizer: torch.optim.Optimizer = (
+            torch.optim.Adam(parameters, lr=config.low_rate)
+            if config.optimizer == "adam"
+            else torch.optim.SGD(parameters, lr=config.low_rate, momentum=config.momentum)
+        )
         self.cases = Cases(config)
         self.steps = 0
         self.seconds = 0.0
