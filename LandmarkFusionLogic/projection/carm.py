@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,10 @@ def carm(data: Any, what: str = "geometry") -> CArm:
     for key in ("rows", "columns"):
         if isinstance(needed[key], float) and needed[key].is_integer():
             needed[key] = int(needed[key])
-    geometry = Geometry.from_json(needed)
+    try:
+        geometry = Geometry.from_json(needed)
+    except InputError as error:
+        raise InputError(re.sub(r"^Geometry\.(\w+)", rf"“\1” of the {what}", str(error))) from error
     angles = [data[key] for key in ANGLES if data.get(key) is not None]
     if not angles:
         return CArm(geometry)

@@ -22,7 +22,8 @@ Image = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SMALLEST_SIDE = 16
-HEADER_TOLERANCE = 0.02
+NO_XRAYS = ("CT", "MR", "PT", "NM", "US")
+"""Modalities whose images are no projections."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ def _read_image(path: Path, what: str, frame: int | None) -> XRay:
         ) from error
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise InputError(f"The {what} is a color image; choose one of gray values.")
-    values = _checked(sitk.GetArrayFromImage(image), frame, what)
     tags = {key: image.GetMetaData(key).strip(" \0") for key in image.GetMetaDataKeys()} if dicom else {}
+    if tags.get(MODALITY, "") in NO_XRAYS:
+        raise InputError(f"The {what} “{path.name}” is an image of modality {tags[MODALITY]}; choose an X-ray image.")
+    values = _checked(sitk.GetArrayFromImage(image), frame, what)
     if tags.get(PHOTOMETRIC, "").upper() == "MONOCHROME1":
         values = _as_stored(values, tags)
     column, row = (float(value) for value in image.GetSpacing()[:2])
@@ -113,9 +116,10 @@ def _checked(array: npt.NDArray[np.generic], frame: int | None, what: str) -> Im
     """(rows, columns) float32 of what a file held."""
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
+    frames = len(array) if array.ndim == 3 else 1
+    if frame is not None and not 1 <= frame <= frames:
+        raise InputError(f"The {what} has no frame {frame}; it has {frames}.")
     if array.ndim == 3 and frame is not None:
-        if not 1 <= frame <= len(array):
-            raise InputError(f"The {what} has no frame {frame}; it has {len(array)}.")
         array = array[frame - 1]
     if array.ndim == 3 and array.shape[0] == 1:
         array = array[0]

@@ -177,8 +177,13 @@ def test_what_is_no_xray_is_told_in_one_sentence(tmp_path, case):
 def test_a_frame_is_picked_from_several(tmp_path):
     path = _save(tmp_path / "x.nrrd", np.stack([RANDOM, RANDOM + 1, RANDOM * 2]))
     np.testing.assert_array_equal(read_xray(path, frame=3).values, RANDOM * 2)
-    with pytest.raises(InputError, match="has no frame 4; it has 3"):
-        read_xray(path, frame=4)
+    for frame in (0, 4):
+        with pytest.raises(InputError, match=f"has no frame {frame}; it has 3"):
+            read_xray(path, frame=frame)
+    single = _save(tmp_path / "y.nrrd", RANDOM)
+    np.testing.assert_array_equal(read_xray(single, frame=1).values, RANDOM)
+    with pytest.raises(InputError, match="has no frame 2; it has 1"):
+        read_xray(single, frame=2)
 
 
 def test_a_folder_with_one_file_is_that_file(tmp_path):

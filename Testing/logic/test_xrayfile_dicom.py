@@ -174,6 +174,8 @@ def test_color_and_several_frames_are_refused(tmp_path, integrals):
     color = np.zeros((64, 64, 3), dtype=np.uint8)
     with pytest.raises(InputError, match="color image"):
         read_xray(projectionsamples.write_dicom_xray(tmp_path / "color.dcm", color))
+    with pytest.raises(InputError, match="modality CT"):
+        read_xray(_write(tmp_path, integrals, Modality="CT"))
     counts = projectionsamples.as_counts(integrals)
     run = projectionsamples.write_dicom_xray(tmp_path / "run.dcm", np.stack([counts, counts // 2, counts // 3]))
     with pytest.raises(InputError, match="has 3 frames"):
