@@ -64,6 +64,14 @@ def true_landmarks(folder: Path, modality: str) -> dict[str, FloatArray]:
     return known
 
 
+def labelled_points(folder: Path) -> tuple[FloatArray, FloatArray]:
+    """The same places in a case's MR and US, by its publishers: apex, base and targets, (N, 3) each, RAS mm."""
+    points = json.loads((folder / "points.json").read_text(encoding="utf-8"))
+    pairs = [points[key] for key in ("apex", "base") if key in points] + list(points.get("targets", []))
+    mr, us = (np.array([pair[side] for pair in pairs], dtype=np.float64).reshape(-1, 3) for side in ("mr", "us"))
+    return mr, us
+
+
 def posterior_of_mask(gland: Volume, apex: FloatArray, neck: FloatArray) -> FloatArray | None:
     """(3,) RAS mm: the posterior median by its definition, from a mask (0 outside) and the two other landmarks (3,).
 

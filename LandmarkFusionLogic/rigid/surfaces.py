@@ -6,6 +6,7 @@ Slicer brings VTK along, and so does slicer-core; it is imported when it is need
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,7 @@ SMOOTHING_MM = 1.0
 """Standard deviation of the Gaussian that takes the steps of the voxels off a mask before its surface is made."""
 ICP_POINTS = 600
 """How many points of the moving surface look for their closest point."""
+Mapping = Callable[[FloatArray], FloatArray]
 DISTANCE_POINTS = 1500
 """From how many points of a surface the distance to another one is measured."""
 ICP_ITERATIONS = 200
@@ -116,6 +118,12 @@ class SurfaceDistance:
         """
         (to_moving, moving), (to_fixed, fixed) = self._sides
         there, back = to_fixed(apply(motion, moving)), to_moving(apply(invert(motion), fixed))
+        return (float(there.mean()) + float(back.mean())) / 2
+
+    def deformed(self, to_fixed: Mapping, to_moving: Mapping) -> float:
+        """The same for a motion that bends: its two directions, each of points (N, 3), RAS mm."""
+        (from_moving, moving), (from_fixed, fixed) = self._sides
+        there, back = from_fixed(to_fixed(moving)), from_moving(to_moving(fixed))
         return (float(there.mean()) + float(back.mean())) / 2
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 DRAWN_LIMIT = 0.05
 """The images may be less alike by this share where the masks were drawn."""
-NETWORK_GAIN = 0.005
+NETWORK_GAIN = 0.02
 """They must be more alike by this share where they were not, or where there are none."""
 FARTHEST_MM = 12.0
 """More than this is no refinement: the start was wrong, or a mask is."""

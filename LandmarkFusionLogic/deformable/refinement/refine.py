@@ -7,7 +7,7 @@ them together once more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.ndimage import binary_dilation
@@ -36,6 +36,8 @@ DRAWN_PRIOR = Prior()
 CAUTIOUS_PRIOR = Prior(shift_mm=6.0, turn_degrees=10.0)
 """Where no border is known well, the start is trusted more. Both were chosen on validation seeds of the simulator and
 on the development cases of mrus-27."""
+STIFF_MM = 1e-3
+"""A deformation as small as this is none."""
 AROUND_MM = 6.0
 """How far around the gland the images are compared."""
 NO_GLAND_MM = 30.0
@@ -84,8 +86,10 @@ class Refinement:
         return not self.doubts
 
 
-def refine(pair: Pair, report: Report = lambda fraction, text: None, use_matches: bool = True) -> Refinement:
-    """Refine ``pair``; ``use_matches``: look for matches on MIND too.
+def refine(
+    pair: Pair, report: Report = lambda fraction, text: None, use_matches: bool = True, bending: bool = True
+) -> Refinement:
+    """Refine ``pair``; ``use_matches``: look for matches on MIND too; ``bending`` False: rigidly.
 
     Raises InputError where the volumes do not overlap, a gland is empty, or nothing is there to go by.
     """
@@ -95,6 +99,8 @@ def refine(pair: Pair, report: Report = lambda fraction, text: None, use_matches
     glands, landmarks = _borders(pair, initial), _landmarks(pair, initial)
     trusted = glands is not None and pair.drawn
     prior = DRAWN_PRIOR if trusted else CAUTIOUS_PRIOR
+    if not bending:
+        prior = replace(prior, deformation_mm=STIFF_MM)
     middle = _middle(pair, initial)
     near = _surroundings(pair, initial, middle)
     before = still(middle, prior.reach_mm)

@@ -11,7 +11,7 @@ from LandmarkFusionLogic.imageio import itk_transform
 from LandmarkFusionLogic.points import FloatArray
 from LandmarkFusionLogic.rigid.fit import apply
 
-SPACING_MM = 4.0
+SPACING_MM = 5.0
 """Of the grid of displacements, which are linear in between; the field bends over many times as much."""
 _FLIP = np.array([-1.0, -1.0, 1.0])
 
