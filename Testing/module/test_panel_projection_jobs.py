@@ -211,6 +211,24 @@ def test_input_that_cannot_be_used(chosen, nodes, temporary, kind):
     assert not host.dialogs.messages
 
 
+def test_a_network_estimates_the_pose(chosen, nodes):
+    pytest.importorskip("torch", reason="torch is not installed")
+    panel, ui = chosen, chosen.ui
+    before = nodes()
+    ui.projectionEstimateButton.click()
+    finish(panel)
+    assert panel.parameters.projectionResult is None
+    if panel.status.startswith("✓ Pose estimated in"):
+        assert pose(panel) != [0.0] * 6
+        ui.projectionUndoButton.click()
+    else:  # No such network here, or a CT that is too small for it.
+        assert panel.status.startswith("Error: "), panel.status
+        assert "network" in panel.status
+    assert pose(panel) == [0.0] * 6
+    panel.controller.projection.views.removePlot()
+    assert nodes() == before
+
+
 # Points
 
 
