@@ -220,6 +220,7 @@ def poor(case):
     """Images that are none, beside the good ones."""
     ct = projectionsamples.ct()
     write_volume(case / "positive.nrrd", Volume((ct.array.astype(np.int32) + 1000).astype(np.uint16), ct.ijk_to_ras))
+    write_volume(case / "thin.nrrd", Volume(ct.array[16:24], ct.ijk_to_ras))
     image = np.random.default_rng(0).random((64, 64)).astype(np.float32)
     for name, array in (("3d", np.stack([image] * 4)), ("wide", image[:32]), ("flat", np.zeros((64, 64), np.uint8))):
         sitk.WriteImage(sitk.GetImageFromArray(array), str(case / f"{name}.nrrd"))
@@ -245,6 +246,7 @@ BAD = {
     "source inside": ({"pose": [0.0, 0, 0, 0, 0, -700.0]}, "source lies inside"),
     "infinite": ({"pose": INF}, "six finite numbers"),
     "method": ({"method": "guess"}, "guess"),
+    "smaller than the network's input": ({"ct": "thin.nrrd", "method": "rtpi"}, "the networks need"),
     "second 3D": ({"xray2": "3d.nrrd"}, "The second X-ray is a 3D image"),
     "no relation": ({"xray2": "side.nrrd"}, "how the two X-rays stand to each other"),
     "second pose alone": ({"xray2": "side.nrrd", "pose": None, "pose2": START}, "give both poses"),
