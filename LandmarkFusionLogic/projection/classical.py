@@ -94,7 +94,7 @@ def align(mu: Volume, views: Sequence[View], start: Pose, method: str, progress:
             progress.report((number + share) / len(sides), f"{method} at {sides[number]} pixels")
             place = start.parameters + units * UNITS
             value, slope = objective(place)
-            progress.step(number, objective.matrix(place), value)
+            progress.step(objective, objective.matrix(place), value)
             return -value, -slope * UNITS
 
         limits = np.stack([-BOUNDS, BOUNDS], axis=1) / UNITS[:, None]

@@ -11,7 +11,7 @@ from LandmarkFusionLogic.projection.leastsquares import Level
 from LandmarkFusionLogic.projection.multistart import Found, apart, within_reach
 from LandmarkFusionLogic.projection.pose import step_matrix
 
-LOW = 0.2
+LOW = 0.3
 """A correlation of edges below this is no match."""
 NEAR_BOUND = 0.9
 CLOSE = 0.03

@@ -36,7 +36,7 @@ def edges(images: Array, mask: Mask, scale: EdgeScale) -> Array:
     first = slopes[0]
     energy = _mean((first**2).sum(axis=0), scale.window)
     around = np.sqrt(energy + scale.floor * energy.mean() + np.float32(1e-20))
-    # Of the derivatives only the edge's own part is kept: what is around it changes far less, and the climb is cheaper.
+    # Of the derivatives only the edge's own part is kept: what is around it changes far less, and that is cheaper.
     return np.asarray(slopes / around)
 
 

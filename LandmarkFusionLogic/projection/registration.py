@@ -20,7 +20,7 @@ from LandmarkFusionLogic.volume import Volume
 __all__ = ["OURS", "Alignment", "View", "align", "check_method", "methods"]
 
 OURS = "ours"
-MEASURED_SIDE = 128
+MEASURED_SIDE = multistart.MEASURED_SIDE
 MEASURED = EdgeScale(blur=1.0, window=0.0)
 """The similarity that is plotted and told: correlation of the edges of images of `MEASURED_SIDE` pixels."""
 
@@ -88,10 +88,11 @@ def _align(
 
     progress = Progress(level.similarity, to_pose, report, watch)
     ranked = sorted(starts, key=level.similarity, reverse=True)
-    progress.step(-1, ranked[0], 0.0)
+    progress.step(None, ranked[0], 0.0)
     if method == OURS:
-        matrix, last = multistart.align(mu, views, ranked, progress)
-        warnings = doubts.disagreement(last, mu.centre)
+        found = multistart.align(mu, views, ranked, progress, level)
+        matrix, level = found.matrix, found.level
+        warnings = doubts.disagreement(found.last, mu.centre)
     else:
         pose = classical.align(mu, views, to_pose(ranked[0]), method, progress)
         matrix, warnings = ct_to_camera(pose, mu.centre, views[0].geometry), []
