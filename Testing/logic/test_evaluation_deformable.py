@@ -211,13 +211,14 @@ def test_what_must_hold_is_told_with_its_figures():
     text = "\n".join(must_hold(outcomes))
     assert "-0.100 mm (-0.100 to -0.100), 6 pairs: kept" in text
     assert "0 of 12 registrations fold, least Jacobian 0.20: kept" in text
-    assert "14.5 ± 0.5, at most 15.0: kept" in text
+    assert "without landmarks at most 14.0, kept; with mind at most 22.0, kept" in text
     assert text in describe(outcomes)
     worse = dataclasses.replace(outcomes[0].registration["none"], folded=0.01, least=-0.1, seconds=90.0)
     for outcome in outcomes:
         outcome.registration["mind"] = worse
     text = "\n".join(must_hold(outcomes))
     assert text.count("MISSED") == 4
+    assert "without landmarks at most 14.0, kept; with mind at most 101.0, MISSED" in text
     assert "6 of 12 registrations fold" in text
     for outcome in outcomes:
         outcome.shape = [30, 40, 50]
