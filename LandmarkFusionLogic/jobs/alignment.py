@@ -6,16 +6,17 @@ import json
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from LandmarkFusionLogic import NOTICE, __version__, workfolder
-from LandmarkFusionLogic.jobs.projection import Projected, pose_of, projected
+from LandmarkFusionLogic.jobs.projection import Projected, projected
 from LandmarkFusionLogic.jobs.projectionrecords import AlignRequest, AlignResult
 from LandmarkFusionLogic.jobs.records import Report, part
-from LandmarkFusionLogic.jobs.xrayviews import XRayView, read_views
+from LandmarkFusionLogic.jobs.xrayviews import Side, XRayView, read_sides
 from LandmarkFusionLogic.points import FloatArray
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def align(request: AlignRequest, report: Report) -> AlignResult:
     device = _settled(request)
     ready = projected(request.ct, part(report, 0.0, 0.05))
     report(0.05, "Reading the X-ray")
-    views = read_views(request, ready.isocenter)
-    starts = _starts(request, views[0])
-    brightened, bones, warnings = _brightened(ready, views, starts)
+    sides = [_seen(ready, side) for side in read_sides(request, ready.isocenter)]
     out = Path(request.out)
     with ExitStack() as stack:
         if any((out / name).exists() for name in (CURVE, LAST)):
@@ -51,23 +50,31 @@ def align(request: AlignRequest, report: Report) -> AlignResult:
             watched = stack.enter_context(workfolder.visible(out, CURVE, LAST))
             folder = stack.enter_context(workfolder.replacing(out))
         watch = _Watch(*watched)
-        found = registration.align(
-            ready.projector.mu,
-            brightened,
-            starts,
-            request.method,
-            report=part(report, 0.1, 0.9),
-            watch=watch,
-            model=request.model,
-            device=device,
-        )
-        start = watch.first if watch.first and len(starts) > 1 else starts[0]
+        tries = []
+        for number, side in enumerate(sides):
+            share = part(report, 0.1 + 0.8 * number / len(sides), 0.1 + 0.8 * (number + 1) / len(sides))
+            watch.begin()
+            tries.append(
+                registration.align(
+                    ready.projector.mu,
+                    side.views,
+                    [side.start],
+                    request.method,
+                    report=share,
+                    watch=watch,
+                    model=request.model,
+                    device=device,
+                )
+            )
+        best = max(range(len(sides)), key=lambda number: tries[number].similarity_after)
+        side, found = sides[best], tries[best]
+        views = side.xrays
         report(0.9, "Writing the result")
         _Watch.last(watched[1], found.pose, found.similarity_after)
         result = AlignResult(
             pose=found.pose.parameters.tolist(),
             ct_to_camera=found.ct_to_camera.tolist(),
-            start=start.parameters.tolist(),
+            start=side.start.parameters.tolist(),
             method=request.method,
             similarity_before=found.similarity_before,
             similarity_after=found.similarity_after,
@@ -83,10 +90,10 @@ def align(request: AlignRequest, report: Report) -> AlignResult:
             ct_to_camera2=(views[1].from_first @ found.ct_to_camera).tolist() if views[1:] else None,
             drr2=str(out / "drr2.nrrd") if views[1:] else None,
             xray2=str(out / "xray2.nrrd") if views[1:] else None,
-            warnings=[*warnings, *found.warnings],
+            warnings=[*side.warnings, *found.warnings],
             seconds=time.perf_counter() - started,
         )
-        _write(folder, result, ready, list(zip(views, brightened, bones, strict=True)), found)
+        _write(folder, result, ready, side, found)
     report(1.0, "Done")
     return result
 
@@ -108,54 +115,56 @@ def _settled(request: AlignRequest) -> str:
     return str(choose_device(request.device))
 
 
-def _starts(request: AlignRequest, view: XRayView) -> list[Pose]:
-    from LandmarkFusionLogic.projection.carm import starts
+@dataclass(frozen=True)
+class _Seen:
+    """One way in which the X-rays may have been taken, as the registration takes it.
 
-    if request.pose is not None:
-        return [pose_of(request.pose, "pose")]
-    return starts(view.arm)
-
-
-def _brightened(
-    ready: Projected, views: list[XRayView], starts: list[Pose]
-) -> tuple[list[View], list[str], list[str]]:
-    """The views as the registration takes them, how bones were in each, and what to warn of.
-
-    Raises InputError where the CT is not in the beam of one of them at the first of ``starts``.
+    ``bones``: how they were in each file. ``warnings`` are for the case that it is the right way.
     """
+
+    xrays: list[XRayView]
+    views: list[View]
+    start: Pose
+    bones: list[str]
+    warnings: list[str]
+
+
+def _seen(ready: Projected, side: Side) -> _Seen:
+    """``side`` with bright bones. Raises InputError where the CT is not in the beam of one of its views."""
     from LandmarkFusionLogic.projection.pose import ct_to_camera
     from LandmarkFusionLogic.projection.projector import check_view
     from LandmarkFusionLogic.projection.registration import View
 
-    first = ct_to_camera(starts[0], ready.isocenter, views[0].geometry)
-    found, bones, warnings = [], [], []
-    for view in views:
+    first = ct_to_camera(side.start, ready.isocenter, side.views[0].geometry)
+    found, bones, warnings = [], [], [] if side.note is None else [side.note]
+    for view in side.views:
         matrix = view.from_first @ first
         check_view(ready.small, view.geometry, matrix)
         bright, told = view.bright(ready.projector.project(view.geometry, matrix))
         found.append(View(bright.image, view.geometry, view.from_first, bright.mask))
         bones.append(bright.bones)
         warnings += [*view.warnings, *told]
-    return found, bones, warnings
+    return _Seen(side.views, found, side.start, bones, warnings)
 
 
 class _Watch:
-    """Writes the curve and the best pose so far into ``curve`` and ``pose``, for those who look on.
-
-    ``first`` is the pose where the method began, the best of several starts.
-    """
+    """Writes the curve and the best pose so far into ``curve`` and ``pose``, for those who look on."""
 
     def __init__(self, curve: Path, pose: Path) -> None:
         self._curve, self._pose = curve, pose
         self._best = -np.inf
-        self.first: Pose | None = None
+        self._done, self._offset = -1, 0
         curve.write_text("iteration,similarity\n", encoding="utf-8")
 
+    def begin(self) -> None:
+        """One more alignment: its iterations are counted on from those of the last."""
+        self._offset = self._done + 1
+
     def __call__(self, iteration: int, similarity: float, pose: Pose) -> None:
-        """Note one more iteration; the first is where the method began."""
-        self.first = self.first or pose
+        """Note one more iteration."""
+        self._done = self._offset + iteration
         with self._curve.open("a", encoding="utf-8") as stream:
-            stream.write(f"{iteration},{similarity:.6f}\n")
+            stream.write(f"{self._done},{similarity:.6f}\n")
         if similarity > self._best:
             self._best = similarity
             self.last(self._pose, pose, similarity)
@@ -173,7 +182,7 @@ def _write(
     folder: Path,
     result: AlignResult,
     ready: Projected,
-    views: list[tuple[XRayView, View, str]],
+    side: _Seen,
     found: Alignment,
 ) -> None:
     """Write the files of ``result`` into ``folder``. The report names none: names may be a patient's."""
@@ -182,9 +191,9 @@ def _write(
     from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera
     from LandmarkFusionLogic.transformfile import write_transform
 
-    start = ct_to_camera(Pose.of(result.start), ready.isocenter, views[0][0].geometry)
+    start = ct_to_camera(Pose.of(result.start), ready.isocenter, side.xrays[0].geometry)
     shown, told = [], []
-    for number, (view, seen, bones) in enumerate(views, start=1):
+    for number, (view, seen, bones) in enumerate(zip(side.xrays, side.views, side.bones, strict=True), start=1):
         ending = "" if number == 1 else str(number)
         before, after = (
             ready.projector.project(view.geometry, view.from_first @ matrix) for matrix in (start, found.ct_to_camera)

@@ -27,6 +27,8 @@ FloatArray = npt.NDArray[np.float64]
 ANGLES = ("primary_angle", "secondary_angle")
 NAME = "name"
 FOLDER = ("Resources", "c-arms")
+OPPOSITE = np.diag([-1.0, 1.0, -1.0])
+"""(3, 3) camera to camera on the other side of the patient, whose image, looked at from behind, is nearly the same."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,16 @@ def facing(primary: float, secondary: float) -> FloatArray:
     return np.stack([np.cross(down, to_detector), down, to_detector])
 
 
-def between(first: CArm, second: CArm) -> FloatArray | None:
-    """(4, 4) first camera mm to second camera mm of one C-arm turned about its isocenter; None: angles unknown."""
+def between(first: CArm, second: CArm, opposite: bool = False) -> FloatArray | None:
+    """(4, 4) first camera mm to second camera mm of one C-arm turned about its isocenter; None: angles unknown.
+
+    ``opposite``: source and detector stand where the angles put the other, see `starts`.
+    """
     if first.angles is None or second.angles is None:
         return None
+    side = OPPOSITE if opposite else np.eye(3)
     matrix = np.eye(4)
-    matrix[:3, :3] = facing(*second.angles) @ facing(*first.angles).T
+    matrix[:3, :3] = side @ facing(*second.angles) @ facing(*first.angles).T @ side
     there = np.array([0.0, 0.0, second.geometry.isocenter_distance])
     here = np.array([0.0, 0.0, first.geometry.isocenter_distance])
     matrix[:3, 3] = there - matrix[:3, :3] @ here
@@ -147,12 +153,24 @@ def starts(arm: CArm) -> list[Pose]:
     With positioner angles, or for a mirrored image, there are two that look alike but for their perspective: from the
     source where the angles put it, and from the opposite side, since files differ in how images are turned over.
     """
+    sides = (False, True) if arm.geometry.mirrored else (True, False)
+    poses = [start(arm, opposite) for opposite in sides]
+    return poses if arm.geometry.mirrored or arm.angles is not None else poses[:1]
+
+
+def start(arm: CArm, opposite: bool) -> Pose:
+    """The pose of a patient on the back in the isocenter of ``arm``, whose angles are 0 unless they are known.
+
+    ``opposite``: with source and detector where the angles put the other.
+    """
     turn = facing(*(arm.angles or (0.0, 0.0)))
-    # Opposite: columns and the way to the detector have changed sign.
-    poses = [_pose(arm, np.diag([-1.0, 1.0, -1.0]) @ turn), _pose(arm, turn)]
-    if arm.geometry.mirrored:
-        return poses[::-1]
-    return poses[:1] if arm.angles is None else poses
+    return _pose(arm, OPPOSITE @ turn if opposite else turn)
+
+
+def is_opposite(arm: CArm, pose: Pose) -> bool:
+    """Whether ``pose`` has source and detector nearer to where the angles of ``arm`` put the other."""
+    toward = facing(*(arm.angles or (0.0, 0.0)))[2]
+    return bool(ct_to_camera(pose, np.zeros(3), arm.geometry)[2, :3] @ toward < 0)
 
 
 def _pose(arm: CArm, turn: FloatArray) -> Pose:

@@ -13,6 +13,7 @@ from LandmarkFusionLogic.projection.carm import (
     between_poses,
     carm,
     facing,
+    is_opposite,
     presets,
     read_geometry_data,
     starts,
@@ -120,6 +121,11 @@ def test_two_views_of_one_arm_see_one_patient():
     ct[:3, :3], ct[2, 3] = facing(0, 0), 650
     np.testing.assert_allclose((there @ ct)[:3, :3], facing(90, 10), atol=1e-12)
     assert between(first, CArm(other)) is None
+    # With source and detector swapped, both cameras look from the other side, and their images agree but for that.
+    turned = np.diag([-1.0, 1.0, -1.0])
+    np.testing.assert_allclose(
+        between(first, second, opposite=True)[:3, :3], turned @ there[:3, :3] @ turned, atol=1e-12
+    )
 
 
 def test_two_nominal_poses_say_where_the_second_camera_stands():
@@ -146,4 +152,7 @@ def test_where_to_start_when_nobody_says():
     # From the other side, what lies left and right in the image and up and down stays; only depth turns round.
     np.testing.assert_allclose(opposite, np.diag([-1.0, 1.0, -1.0]) @ told, atol=1e-12)
     np.testing.assert_allclose(turns(carm({**GOOD, **angles, "mirrored": True}))[0], told, atol=1e-12)
-    assert all(pose.translation == pytest.approx((0, 0, 0)) for pose in starts(carm({**GOOD, **angles})))
+    poses = starts(carm({**GOOD, **angles}))
+    assert all(pose.translation == pytest.approx((0, 0, 0)) for pose in poses)
+    assert [is_opposite(carm({**GOOD, **angles}), pose) for pose in poses] == [True, False]
+    assert is_opposite(carm(GOOD), Pose((30.0, 40.0, 10.0)))
