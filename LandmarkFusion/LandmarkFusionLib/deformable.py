@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 from slicer.i18n import tr as _
 
-from LandmarkFusionLib import asking, matchers, outcome, packages
+from LandmarkFusionLib import asking, matchers, outcome, packages, refining
 from LandmarkFusionLib.comparing import Comparing
 from LandmarkFusionLib.engine import CANCELLED
 from LandmarkFusionLib.handover import Handover
@@ -17,6 +17,7 @@ from LandmarkFusionLogic.errors import InputError
 from LandmarkFusionLogic.jobs import from_json, to_json
 from LandmarkFusionLogic.jobs.deformable import DeformResult
 from LandmarkFusionLogic.jobs.matching import MatchResult
+from LandmarkFusionLogic.jobs.refining import RefineResult
 from LandmarkFusionLogic.mrml import correspondences, deformable, deforminputs, views, volumes
 from LandmarkFusionLogic.volume import Volume
 
@@ -42,6 +43,10 @@ class Deformable:
         self._comparing = Comparing(self, controller)
 
     # Choices
+
+    def parameters(self) -> Any:
+        """The parameter node, or None."""
+        return self._controller.parameters
 
     def node(self, name: str) -> Any:
         """What is chosen, by the parameter's name after ``deform``, or None."""
@@ -70,6 +75,8 @@ class Deformable:
         )
         if problem:
             return problem
+        if refining.isChosen(self) and not finding:
+            return refining.missing(self)
         source = self.source()
         if source is None:
             return _("The chosen source of landmarks is not on this computer; choose another one.")
@@ -125,7 +132,12 @@ class Deformable:
     def register(self) -> None:
         """Register in the worker, guided by the pairs that are there, or by what the job finds by itself."""
         with self._controller.sayingErrors():
-            if self._ready():
+            if self._ready() and refining.isChosen(self):
+                request, inputs = refining.request(self)
+                self.log = ""
+                self.metric.remove()
+                self._begin("refine", request, inputs, self._onRefined)
+            elif self._ready():
                 parameters, source = self._controller.parameters, self.source()
                 request, inputs = asking.common(self)
                 pairs = asking.guides(self)
@@ -165,7 +177,7 @@ class Deformable:
         if missing:
             raise InputError(missing)
         packages.ensureRequirements()
-        if self.source().needsTorch:
+        if (finding or not refining.isChosen(self)) and self.source().needsTorch:
             packages.ensureTorch()
         return True
 
@@ -231,19 +243,33 @@ class Deformable:
             except InputError:
                 self.metric.remove()
                 raise
-            points, source = self.node("MovingPoints"), self.source()
-            preset = self._controller.parameters.deformPreset.label()
-            noted = outcome.note(result, source.name if source is not None else "", preset)
-            node = deformable.show(
-                self.node("Fixed"), self.node("Moving"), loaded, noted, [points] if points is not None else []
-            )
-            self._comparing.again()
-            self._controller.parameters.deformResult = node
-            self._controller.refresh()
-            text = _("Registered in {seconds:.0f} s.").format(seconds=result.seconds)
-            if self.warnings():
-                text += " " + _("Read the warnings in the panel.")
-            self._controller.say(DONE, text)
+            source = self.source()
+            self._show(loaded, source.name if source is not None else "")
+
+    def _onRefined(self, data: dict[str, Any]) -> None:
+        self._run = None
+        with self._controller.sayingErrors():
+            result = from_json(RefineResult, data)
+            self._unchanged()
+            if result.refined:
+                self._show(deformable.load(result.deformation), matchers.CLASSICAL)
+            else:
+                self._controller.say(INFO, refining.verdict(result))
+
+    def _show(self, loaded: deformable.Loaded, method: str) -> None:
+        """Put a result into the scene; ``method`` is the source of its landmarks."""
+        result, points = loaded.result, self.node("MovingPoints")
+        noted = outcome.note(result, method, self._controller.parameters.deformPreset.label())
+        node = deformable.show(
+            self.node("Fixed"), self.node("Moving"), loaded, noted, [points] if points is not None else []
+        )
+        self._comparing.again()
+        self._controller.parameters.deformResult = node
+        self._controller.refresh()
+        text = _("Registered in {seconds:.0f} s.").format(seconds=result.seconds)
+        if self.warnings():
+            text += " " + _("Read the warnings in the panel.")
+        self._controller.say(DONE, text)
 
     def noted(self) -> dict[str, Any]:
         """What is known of the result that is there, or {}."""

@@ -35,14 +35,19 @@ class FitMethod(enum.Enum):
 
 
 class Preset(enum.Enum):
-    """The settings of the deformable registration; the values are those of the job ``deform``."""
+    """The settings of the deformable registration; the values are those of the job ``deform``, "mr-us" is `refine`."""
 
     FAST = "fast"
     PAPER = "paper"
+    REFINE = "mr-us"
 
     def label(self) -> str:
         """What the combo box says."""
-        return {Preset.FAST: _("Fast"), Preset.PAPER: _("As published (Grewal 2023), slower")}[self]
+        return {
+            Preset.FAST: _("Fast"),
+            Preset.PAPER: _("As published (Grewal 2023), slower"),
+            Preset.REFINE: _("MR–US: refine the prostate after the rigid fit"),
+        }[self]
 
 
 class Comparison(enum.Enum):
@@ -107,6 +112,7 @@ class Parameters:
     deformConfidence: Annotated[float, WithinRange(0.0, 1.0)] = 0.0
     deformPreset: Preset = Preset.FAST
     deformWeights: bool = False
+    deformDoubtful: bool = False
     deformRegion: vtkMRMLMarkupsROINode
     deformShow: Comparison = Comparison.OVERLAY
     deformResult: vtkMRMLTransformNode

@@ -129,7 +129,7 @@ def _write(
     started: float,
 ) -> DeformResult:
     """Write transforms, volumes and the matches into ``folder``, which becomes ``out``."""
-    from LandmarkFusionLogic.deformable.quality import similarity, target_errors
+    from LandmarkFusionLogic.deformable.quality import target_errors
     from LandmarkFusionLogic.imageio import write_volume
     from LandmarkFusionLogic.markupsfile import write_points
 
@@ -159,7 +159,6 @@ def _write(
         TargetError(target.name, float(a), float(b))
         for target, a, b in zip(request.targets, before, after, strict=True)
     ]
-    everywhere = np.ones(pair.fixed.array.shape, dtype=np.bool_)
     compared = found.comparison
     told = advice(list(found.doubts), used)
     return DeformResult(
@@ -172,8 +171,8 @@ def _write(
         jacobian_min=compared.jacobian_min if used else 1.0,
         jacobian_max=compared.jacobian_max if used else 1.0,
         folded=compared.folded if used else 0.0,
-        similarity_before=similarity(pair.fixed, found.start.warp(pair.moving, pair.fixed), everywhere),
-        similarity_after=similarity(pair.fixed, warped, everywhere),
+        similarity_before=_alike(compared.difference_before),
+        similarity_after=_alike(compared.difference_after if used else compared.difference_before),
         targets=targets,
         warnings=[told] if told else [],
         seconds=time.perf_counter() - started,
@@ -194,6 +193,11 @@ def _write_report(path: Path, result: RefineResult, compared: Comparison) -> Non
         "seconds": result.deformation.seconds,
     }
     path.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _alike(difference: float) -> float:
+    """A similarity, larger is better, from the difference of the MIND descriptors; 0 where it is not known."""
+    return 1.0 - difference if np.isfinite(difference) else 0.0
 
 
 def _known(value: float) -> float | None:

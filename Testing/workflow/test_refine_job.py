@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, map_coordinates
+import refined
+from refined import SHIFT, START
 
 from LandmarkFusionLogic.cli import main
 from LandmarkFusionLogic.deformable.transforms import read_deformation
@@ -15,13 +16,6 @@ from LandmarkFusionLogic.markupsfile import write_landmarks
 from LandmarkFusionLogic.points import Landmark
 from LandmarkFusionLogic.rigid.fit import apply
 from LandmarkFusionLogic.transformfile import read_transform, write_transform
-from LandmarkFusionLogic.volume import Volume
-
-SIDE, SPACING = 44, 2.0
-START = np.eye(4)
-START[:3, 3] = [20.0, -10.0, 5.0]
-SHIFT = np.array([3.0, -3.5, 2.0])
-"""What the start lacks, in the frame of the fixed volume."""
 
 
 def quiet(fraction, text):
@@ -32,33 +26,15 @@ def quiet(fraction, text):
 def files(tmp_path_factory):
     """A US, an MR with the same structure, their glands, points and the start, as files."""
     folder = tmp_path_factory.mktemp("pair")
-    rng = np.random.default_rng(0)
-    pattern = gaussian_filter(rng.normal(size=(SIDE,) * 3), 1.5)
-    affine = np.diag([SPACING] * 3 + [1.0])
-    affine[:3, 3] = -SPACING * (SIDE - 1) / 2
-    places = apply(affine, np.argwhere(np.ones((SIDE,) * 3))[:, ::-1])
-
-    def gland(points):
-        return np.linalg.norm(points / [21.0, 15.0, 23.0], axis=1) < 1
-
-    def image(points):
-        index = ((points - affine[:3, 3]) / SPACING)[:, ::-1].T
-        return map_coordinates(pattern / pattern.std(), index, order=1, mode="wrap") + 1.5 * gland(points)
-
-    back = np.linalg.inv(START)
-    shape = (SIDE,) * 3
-    moving_affine = back @ affine
-    for name, points, place, sign in (
-        ("us", places + SHIFT, affine, -1.0),
-        ("mr", places, moving_affine, 1.0),
-    ):
-        write_volume(folder / f"{name}.nrrd", Volume((sign * image(points)).reshape(shape).astype(np.float32), place))
-        write_volume(folder / f"{name}-gland.nrrd", Volume(gland(points).reshape(shape).astype(np.uint8), place))
+    pair = refined.pair()
+    for name in ("us", "mr"):
+        write_volume(folder / f"{name}.nrrd", getattr(pair, name))
+        write_volume(folder / f"{name}-gland.nrrd", getattr(pair, f"{name}_gland"))
     write_transform(folder / "start.h5", START)
     inside = np.array([[0.0, 0.0, 18.0], [0.0, -10.0, -8.0], [9.0, 3.0, 0.0]])
     names = ("Bladder neck", "Apex", "Lesion")
     us = [Landmark(name, place - SHIFT) for name, place in zip(names, inside, strict=True)]
-    mr = [Landmark(name, apply(back, place)) for name, place in zip(names, inside, strict=True)]
+    mr = [Landmark(name, apply(np.linalg.inv(START), place)) for name, place in zip(names, inside, strict=True)]
     write_landmarks(folder / "us.mrk.json", us)
     write_landmarks(folder / "mr.mrk.json", mr)
     return folder
@@ -79,8 +55,7 @@ def request(files, out, **changed):
 def miss(path):
     """How far points of the US's gland are led astray by a transform file, mm."""
     points = np.random.default_rng(1).uniform(-12, 12, (100, 3))
-    true = apply(np.linalg.inv(START), points + SHIFT)
-    return np.linalg.norm(read_deformation(path).to_moving(points) - true, axis=1).mean()
+    return np.linalg.norm(read_deformation(path).to_moving(points) - refined.to_mr(points), axis=1).mean()
 
 
 def test_the_job(files, tmp_path):
@@ -115,10 +90,7 @@ def test_the_job(files, tmp_path):
 
 def wrong(files, tmp_path):
     """The US's gland with its lower half cut off, as a mask that shows something else."""
-    mask = read_volume(files / "us-gland.nrrd")
-    array = np.asarray(mask.array).copy()
-    array[: SIDE // 2] = 0
-    write_volume(tmp_path / "half.nrrd", Volume(array, mask.ijk_to_ras))
+    write_volume(tmp_path / "half.nrrd", refined.half(read_volume(files / "us-gland.nrrd")))
     return VolumeSource(str(tmp_path / "half.nrrd"))
 
 
@@ -146,7 +118,7 @@ def test_the_transform_moves_volume_and_markups_in_slicer(files, tmp_path):
     storage.SetFileName(str(tmp_path / "out" / "transform.h5"))
     assert storage.ReadData(node)
     point = np.array([5.0, -4.0, 6.0])
-    there = apply(np.linalg.inv(START), point + SHIFT)
+    there = refined.to_mr(point)
     # What lies in the MR comes to the US.
     assert np.linalg.norm(node.GetTransformToParent().TransformPoint(there) - point) < 0.8
     assert np.linalg.norm(node.GetTransformFromParent().TransformPoint(point) - there) < 0.8

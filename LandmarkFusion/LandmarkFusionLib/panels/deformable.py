@@ -4,7 +4,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from LandmarkFusionLib import matchers, outcome
+from LandmarkFusionLib import matchers, outcome, refining
 from LandmarkFusionLib.controller import Controller
 from LandmarkFusionLib.panels.common import Table, setEnabled
 from LandmarkFusionLogic.mrml import deforminputs
@@ -63,25 +63,35 @@ class DeformablePanel:
             ui.deformLandmarksSelector.addItems([title for _name, title in offered])
         names = [name for name, _title in offered]
         ui.deformLandmarksSelector.setCurrentIndex(names.index(source.name if source is not None else ""))
-        setEnabled(ui.deformLandmarksSelector, self._running(), _("What guides the registration beside the images."))
+        refined = refining.isChosen(self._deformable)
+        other = _("The refinement takes the landmarks of the rigid fit.") if refined else ""
+        setEnabled(
+            ui.deformLandmarksSelector, self._running() or other, _("What guides the registration beside the images.")
+        )
         own = source is not None and source.name == matchers.POINTS
         ui.deformPointsHint.setText(
-            _("Points of equal names guide the registration.")
+            refining.guides(self._deformable)
+            if refined
+            else _("Points of equal names guide the registration.")
             if own
             else _("Optional: points of equal names judge the registration (TRE); they do not guide it.")
         )
 
     def _updateButtons(self) -> None:
         ui, own, running = self._ui, self._deformable, self._running()
+        refined = refining.isChosen(own)
+        other = _("The refinement finds its matches by itself.") if refined else ""
         setEnabled(
             ui.deformFindButton,
-            running or own.missing(finding=True),
+            running or other or own.missing(finding=True),
             _("Find pairs of points that show the same anatomy; delete wrong ones before you register."),
         )
         setEnabled(
             ui.deformRegisterButton,
             running or own.missing(),
-            _("Guided by the pairs that are shown.")
+            _("Bring the gland of the moving volume nearer to that of the fixed one.")
+            if refined
+            else _("Guided by the pairs that are shown.")
             if own.hasFound()
             else _("Bring the moving volume onto the fixed one; landmarks are found on the way if need be."),
         )
