@@ -166,37 +166,68 @@ def test_two_views_find_the_depth(case, tmp_path):
     np.testing.assert_allclose(report["views"][1]["ct_to_camera"], second, atol=3)
 
 
-def test_two_views_by_positioner_angles(tmp_path):
-    """A C-arm with the detector in front, images as seen from the detector; nobody gives a pose."""
-    ct = projectionsamples.ct()
-    write_volume(tmp_path / "ct.nrrd", ct)
-    from LandmarkFusionLogic.projection.carm import between, carm, starts
+def _by_angles(folder, mirrored, angles, flip):
+    """DICOM X-rays of a C-arm at primary ``angles``; the result is the true matrix of the first.
 
-    arms = [carm({**G, "mirrored": True, "primary_angle": angle, "secondary_angle": 0.0}) for angle in (0.0, 80.0)]
-    truth = ct_to_camera(starts(arms[0])[0], ct.centre, arms[0].geometry)
+    Mirrored images were taken with source and detector where the angles say, the others from the opposite side, so
+    that both kinds look alike but for their perspective. ``flip`` is what the tag says of it.
+    """
+    from LandmarkFusionLogic.projection.attenuation import attenuation
+    from LandmarkFusionLogic.projection.carm import between, carm, start
+    from LandmarkFusionLogic.projection.projector import project
+
+    ct = projectionsamples.ct()
+    write_volume(folder / "ct.nrrd", ct)
+    arms = [carm({**G, "mirrored": mirrored, "primary_angle": angle, "secondary_angle": 0.0}) for angle in angles]
     nudge = np.eye(4)
     nudge[:3, :3] = Rotation.from_euler("XYZ", [3, -4, 2], degrees=True).as_matrix()
     nudge[:3, 3] = -nudge[:3, :3] @ [0, 0, 700.0] + [5, -4, 708.0]
-    truth = nudge @ truth
-    from LandmarkFusionLogic.projection.attenuation import attenuation
-    from LandmarkFusionLogic.projection.projector import project
-
-    for name, arm, matrix in (("x", arms[0], truth), ("y", arms[1], between(*arms) @ truth)):
-        counts = projectionsamples.as_counts(project(attenuation(ct), arm.geometry, matrix))
+    truth = nudge @ ct_to_camera(start(arms[0], not mirrored), ct.centre, arms[0].geometry)
+    for name, arm in zip("xy", arms, strict=False):
+        matrix = between(arms[0], arm, not mirrored) @ truth
         projectionsamples.write_dicom_xray(
-            tmp_path / f"{name}.dcm",
-            counts,
+            folder / f"{name}.dcm",
+            projectionsamples.as_counts(project(attenuation(ct), arm.geometry, matrix)),
             PositionerPrimaryAngle=arm.angles[0],
             PositionerSecondaryAngle=0.0,
-            FieldOfViewHorizontalFlip="YES",
+            FieldOfViewHorizontalFlip=flip,
             PixelIntensityRelationship="LIN",
         )
+    return truth
+
+
+def _close(found, truth):
+    shift = np.linalg.norm((np.array(found) - truth)[:3] @ [*projectionsamples.ct().centre, 1])
+    return shift < 2 and Rotation.from_matrix(np.array(found)[:3, :3] @ truth[:3, :3].T).magnitude() < np.deg2rad(1)
+
+
+@pytest.mark.parametrize(("mirrored", "flip"), [(True, "YES"), (False, None)])
+def test_two_views_by_positioner_angles(tmp_path, mirrored, flip):
+    """A C-arm in two positions; nobody gives a pose."""
+    truth = _by_angles(tmp_path, mirrored, (0.0, 80.0), flip)
     words = ["--ct", tmp_path / "ct.nrrd", "--xray", tmp_path / "x.dcm", "--xray2", tmp_path / "y.dcm"]
     assert main(["align", *map(str, [*words, "--out", tmp_path / "out"])]) == 0
     told = json.loads((tmp_path / "out" / "report.json").read_text())
-    found = np.array(told["ct_to_camera"])
-    assert np.linalg.norm((found - truth)[:3] @ [*ct.centre, 1]) < 2
-    assert np.degrees(Rotation.from_matrix(found[:3, :3] @ truth[:3, :3].T).magnitude()) < 1
+    assert _close(told["ct_to_camera"], truth)
+    assert told["views"][0]["geometry"]["mirrored"] is mirrored
+    assert any("do not say whether it is mirrored" in text for text in told["warnings"]) == (flip is None)
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_how_an_image_was_turned_over_is_found_where_no_tag_says(tmp_path, mirrored):
+    truth = _by_angles(tmp_path, mirrored, (20.0,), None)
+    source = XRaySource(str(tmp_path / "x.dcm"))
+    result = align(
+        AlignRequest(VolumeSource(str(tmp_path / "ct.nrrd")), source, str(tmp_path / "out")),
+        quiet,
+    )
+    assert result.geometry["mirrored"] is mirrored
+    assert _close(result.ct_to_camera, truth)
+    lines = (tmp_path / "out" / "similarity.csv").read_text().splitlines()[1:]
+    assert [int(line.split(",")[0]) for line in lines] == list(range(len(lines)))
+    told = [text for text in result.warnings if "check left and right" in text]
+    assert len(told) == 1
+    assert ("detector" if mirrored else "source") in told[0]
 
 
 def test_an_older_result_is_replaced_as_a_whole(case, tmp_path):
