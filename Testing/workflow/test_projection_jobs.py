@@ -304,6 +304,12 @@ def test_what_a_poor_file_leaves_open_is_warned_of(tmp_path, expected):
         CenterOfCircularShutter=[32, 32],
         RadiusOfCircularShutter=30,
     )
+    angles = projectionsamples.write_dicom_xray(
+        tmp_path / "y.dcm", counts, PositionerPrimaryAngle=10, PositionerSecondaryAngle=0
+    )
+    result = xray(ReadXRayRequest(XRaySource(str(angles)), str(tmp_path / "out")), quiet)
+    assert (result.geometry["primary_angle"], result.geometry["secondary_angle"]) == (10.0, 0.0)
+    assert any("as seen from the source or from the detector" in text for text in result.warnings)
     result = xray(ReadXRayRequest(XRaySource(str(path)), str(tmp_path / "out")), quiet)
     assert result.geometry is None
     assert (result.bones, result.guessed) == ("dark", True)
