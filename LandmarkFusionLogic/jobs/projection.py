@@ -123,8 +123,8 @@ def xray(request: ReadXRayRequest, report: Report) -> ReadXRayResult:
         warnings.append(f"The DICOM file does not tell {' and '.join(found.missing)}; enter the geometry.")
     if data is not None and "primary_angle" in data and "mirrored" not in data:
         warnings.append(
-            "The DICOM tags do not say whether the X-ray is stored as seen from the source or from the detector; check "
-            "left and right, and set “mirrored” in the geometry for the latter."
+            "The DICOM tags do not say whether the X-ray is stored as seen from the source or from the detector; "
+            "check left and right, and set “mirrored” in the geometry for the latter."
         )
     if bright.guessed:
         warnings.append(guess_warning("X-ray", bright.bones))
