@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from LandmarkFusionLogic import NOTICE
 from LandmarkFusionLogic.cli.common import VOLUME_HELP, add_device, add_help_for_detection, progress, warn
+
+if TYPE_CHECKING:
+    from LandmarkFusionLogic.jobs import FuseRequest, FuseResult
 
 
 def add(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -66,6 +70,12 @@ def add(commands: Any, common: argparse.ArgumentParser) -> None:
         action="store_true",
         help="say that you have checked left and right of the ultrasound; without it the report warns",
     )
+    command.add_argument(
+        "--refine",
+        action="store_true",
+        help="then refine deformably, as landmarkfusion refine does, and write that to DIR/refined; the rigid result "
+        "stays as it is",
+    )
     add_device(command)
     command.set_defaults(run=_run)
 
@@ -110,3 +120,35 @@ def _run(options: argparse.Namespace) -> None:
         print(f"Check first: {', '.join(result.check_first)}.")
     warn(result.warnings)
     print(f"Wrote {', '.join(result.files)} to {options.out} in {result.seconds:.1f} s. {NOTICE}")
+    if options.refine:
+        _refine(request, result)
+
+
+def _refine(request: FuseRequest, result: FuseResult) -> None:
+    """Refine what has just been written, with the landmarks and glands that lie beside it."""
+    from LandmarkFusionLogic import fusion
+    from LandmarkFusionLogic.cli import refine as command
+    from LandmarkFusionLogic.jobs import RefineRequest, VolumeSource, record, refine
+    from LandmarkFusionLogic.markupsfile import read_landmarks
+
+    folder = Path(result.out)
+
+    def written(name: str) -> VolumeSource | None:
+        return VolumeSource(str(folder / name)) if name in result.files else None
+
+    asked = RefineRequest(
+        fixed=written(fusion.FLIPPED) or request.us,
+        moving=request.mr,
+        initial=result.mr_to_us,
+        out=str(folder / "refined"),
+        fixed_mask=written(fusion.US_GLAND),
+        moving_mask=written(fusion.MR_GLAND),
+        drawn=request.us_gland is not None and request.mr_gland is not None,
+        fixed_landmarks=[record(point) for point in read_landmarks(folder / fusion.US_LANDMARKS, "US landmarks")],
+        moving_landmarks=[record(point) for point in read_landmarks(folder / fusion.MR_LANDMARKS, "MR landmarks")],
+    )
+    with progress() as report:
+        found = refine(asked, report)
+    command.describe(found)
+    warn(found.deformation.warnings)
+    print(f"Wrote the refinement to {asked.out} in {found.deformation.seconds:.1f} s. {NOTICE}")

@@ -88,12 +88,13 @@ def _run(options: argparse.Namespace) -> None:
     )
     with progress() as report:
         result = refine(request, report)
-    _print(result)
+    describe(result)
     warn(result.deformation.warnings)
     print(f"Wrote {options.out} in {result.deformation.seconds:.1f} s. {NOTICE}")
 
 
-def _print(result: RefineResult) -> None:
+def describe(result: RefineResult) -> None:
+    """Print the figures before and after, and what is used."""
     print(f"{'':<40}{'rigid':>10}{'refined':>10}")
     for key, text, digits in FIGURES:
         before, after = (result.comparison[f"{key}_{when}"] for when in ("before", "after"))

@@ -173,3 +173,15 @@ def test_bad_input(files, tmp_path, changed, words):
 def test_points_of_one_volume_only(files, tmp_path, capsys):
     assert main(command(files, tmp_path / "out", "--fixed-targets", str(files / "us.mrk.json"))) == 2
     assert "--moving-targets" in capsys.readouterr().err
+
+
+def test_fuse_goes_on_to_refine(files, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["fuse", "--mr", str(files / "mr.nrrd"), "--us", str(files / "us.nrrd"), "--out", str(out), "--refine"]
+    for side in ("mr", "us"):
+        arguments += [f"--{side}-landmarks", str(files / f"{side}.mrk.json")]
+        arguments += [f"--{side}-gland", str(files / f"{side}-gland.nrrd")]
+    assert main([*arguments, "--us-orientation-confirmed"]) == 0
+    assert "The refinement is used." in capsys.readouterr().out
+    assert (out / "mr-to-us.h5").exists()
+    assert miss(out / "refined" / "transform.h5") < 0.8
