@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 OUT ?= demo-output
 PEERS := .venv-peers
+DRR_PEERS := .venv-drr
 CASES ?= 2
 
-.PHONY: help install demo test lint types layers pytest bench bench-deformable screenshots clean
+.PHONY: help install demo test lint types layers pytest bench bench-projector bench-deformable screenshots clean
 
 help:
 	@echo "make demo   install into .venv, run the main job on a simulated case, results in $(OUT)/"
@@ -15,7 +16,8 @@ help:
 	@echo "make bench  measure speed: detection, landmark to transform, event loop, memory; the next one too"
 	@echo "make bench-deformable  the deformable registration beside greedy, SyN, demons and ConvexAdam"
 	@echo "make screenshots  take the pictures of README and tutorial anew"
-	@echo "make clean  remove .venv, .venv-peers and the demo's output"
+	@echo "make bench-projector  our projector beside nanodrr, DiffDRR and plastimatch"
+	@echo "make clean  remove .venv, .venv-peers, .venv-drr and the demo's output"
 
 install: $(INSTALLED)
 
@@ -60,8 +62,16 @@ $(PEERS)/.installed: Testing/benchmarks/requirements-peers.txt
 	grep '==' $< | while read -r wanted; do $(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $< "$$wanted" || echo "$$wanted could not be installed"; done
 	touch $@
 
+bench-projector: install $(DRR_PEERS)/.installed
+	$(BIN)/python Testing/benchmarks/bench_projector.py --peers $(DRR_PEERS)
+
+$(DRR_PEERS)/.installed: Testing/benchmarks/requirements-drr.txt
+	test -x $(DRR_PEERS)/bin/python || $(PYTHON) -m venv $(DRR_PEERS)
+	grep '==' $< | while read -r wanted; do $(DRR_PEERS)/bin/python -m pip install --quiet --disable-pip-version-check $$wanted || echo "$$wanted could not be installed"; done
+	touch $@
+
 screenshots: demo
 	PYTHONPATH=Testing $(BIN)/python Testing/screenshots.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) $(OUT)
+	rm -rf $(VENV) $(PEERS) $(DRR_PEERS) $(OUT)
