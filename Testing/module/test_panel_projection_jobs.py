@@ -86,7 +86,8 @@ def test_drr_and_alignment(chosen, nodes, temporary):
     own.views.removePlot()
     host.process_events(until=lambda: not own.live.isBusy(), timeout=30)
     left = nodes()
-    left.pop("vtkMRMLPlotViewNode", None)  # Views stay when another layout is shown.
+    for each in (left, before):
+        each.pop("vtkMRMLPlotViewNode", None)  # Views stay when another layout is shown.
     assert left == before
     ui.projectionViewsButton.click()
     assert not [name for name in os.listdir(temporary) if name.startswith("landmarkfusion-")]
@@ -142,24 +143,22 @@ def test_a_dicom_xray_brings_its_geometry(panel, temporary, tmp_path):
     assert not list(temporary.glob("landmarkfusion-*"))
 
 
-@pytest.mark.parametrize(("kind", "said"), [("text", "X-ray"), ("color", "color"), ("nothing", "X-ray")])
-def test_a_file_that_is_no_xray(panel, nodes, temporary, tmp_path, kind, said):
+def test_files_that_are_no_xray(panel, nodes, temporary, tmp_path):
     import SimpleITK as sitk
 
-    file = tmp_path / "image.png"
-    if kind == "text":
-        file.write_text("nothing")
-    elif kind == "color":
-        sitk.WriteImage(sitk.GetImageFromArray(np.zeros((20, 20, 3), np.uint8), isVector=True), str(file))
+    (tmp_path / "text.png").write_text("nothing")
+    color = np.zeros((20, 20, 3), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(color, isVector=True), str(tmp_path / "color.png"))
     before = nodes()
-    host.dialogs.choose(str(file))
-    panel.ui.projectionLoadButton.click()
-    finish(panel)
-    assert panel.status.startswith("Error: ")
-    assert said in panel.status
-    assert panel.ui.projectionStatusLabel.text == panel.status
-    assert nodes() == before
-    assert not list(temporary.glob("landmarkfusion-*"))
+    for name, said in (("text", "X-ray"), ("color", "color"), ("nothing", "X-ray")):
+        host.dialogs.choose(str(tmp_path / f"{name}.png"))
+        panel.ui.projectionLoadButton.click()
+        finish(panel)
+        assert panel.status.startswith("Error: ")
+        assert said in panel.status
+        assert panel.ui.projectionStatusLabel.text == panel.status
+        assert nodes() == before
+        assert not list(temporary.glob("landmarkfusion-*"))
 
 
 def no_hounsfield(panel):
@@ -183,31 +182,39 @@ def flat(panel):
     )
 
 
+def well(panel):
+    """As it was before."""
+    panel.ui.projectionCtSelector.setCurrentNode(panel.ct)
+    panel.ui.projectionXraySelector.setCurrentNode(panel.film)
+    panel.ui.projectionIsocenterBox.setValue(0.0)
+    panel.ui.projectionResetButton.click()
+
+
 BAD = {
-    "CT without HU": (no_hounsfield, "not Hounsfield units"),
-    "outside the beam": (outside, "beam"),
-    "source inside": (inside, "source"),
-    "flat X-ray": (flat, "same value everywhere"),
+    "not Hounsfield units": no_hounsfield,
+    "beam": outside,
+    "source": inside,
+    "same value everywhere": flat,
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_input_that_cannot_be_used(chosen, nodes, temporary, kind):
-    spoil, sentence = BAD[kind]
-    spoil(chosen)
-    if chosen.parameters.projection.shown:
-        chosen.ui.projectionViewsButton.click()
-    host.process_events()
-    before, start = nodes(), pose(chosen)
-    chosen.ui.projectionAlignButton.click()
-    finish(chosen)
-    assert chosen.status.startswith("Error: "), chosen.status
-    assert sentence in chosen.status
-    assert chosen.ui.projectionStatusLabel.text == chosen.status
-    assert nodes() == before
-    assert pose(chosen) == start
-    assert chosen.parameters.projectionResult is None
-    assert not list(temporary.glob("landmarkfusion-*"))
+def test_input_that_cannot_be_used(chosen, nodes, temporary):
+    for sentence, spoil in BAD.items():
+        spoil(chosen)
+        if chosen.parameters.projection.shown:
+            chosen.ui.projectionViewsButton.click()
+        host.process_events()
+        before, start = nodes(), pose(chosen)
+        chosen.ui.projectionAlignButton.click()
+        finish(chosen)
+        assert chosen.status.startswith("Error: "), chosen.status
+        assert sentence in chosen.status
+        assert chosen.ui.projectionStatusLabel.text == chosen.status
+        assert nodes() == before
+        assert pose(chosen) == start
+        assert chosen.parameters.projectionResult is None
+        assert not list(temporary.glob("landmarkfusion-*"))
+        well(chosen)
     assert not host.dialogs.messages
 
 
