@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from LandmarkFusionLogic.deformable.sources import CLASSICAL
 from LandmarkFusionLogic.evaluation.deformableoutcome import NONE, Outcome
 from LandmarkFusionLogic.evaluation.deformableoutliers import MATCH_MM
 from LandmarkFusionLogic.evaluation.statistics import mean_sd_text, paired_interval
@@ -47,6 +48,14 @@ def must_hold(outcomes: Sequence[Outcome]) -> list[str]:
             f"  TRE with {source} below that without landmarks: {change:+.3f} mm ({low:+.3f} to {high:+.3f}), "
             f"{count} pairs: {_verdict(high < 0)}; goal {-GOAL:.0%}: {share:+.1%}, {_verdict(share <= -GOAL)}"
         )
+    for source in dict.fromkeys(name for o in outcomes for name in o.matching if name != CLASSICAL):
+        found = difference(outcomes, source, CLASSICAL)
+        if found is not None:
+            change, low, high, _, count = found
+            lines.append(
+                f"  {source} beats {CLASSICAL}, which needs no training: {change:+.3f} mm ({low:+.3f} to {high:+.3f}), "
+                f"{count} pairs: {_verdict(high < 0)}"
+            )
     plain = [r for o in outcomes for name, r in o.registration.items() if "," not in name]
     if not plain:
         return []

@@ -221,6 +221,13 @@ def test_what_must_hold_is_told_with_its_figures():
     assert "without landmarks at most 14.0, kept; with mind at most 101.0, MISSED" in text
     assert "6 of 12 registrations fold" in text
     for outcome in outcomes:
+        outcome.matching["dcnn-ce"] = outcome.matching["mind"]
+        better = np.array(outcome.registration["mind"].errors) - 0.2
+        outcome.registration["dcnn-ce"] = dataclasses.replace(worse, errors=better.tolist())
+    assert "dcnn-ce beats mind, which needs no training: -0.200 mm (-0.200 to -0.200), 6 pairs: kept" in "\n".join(
+        must_hold(outcomes)
+    )
+    for outcome in outcomes:
         outcome.shape = [30, 40, 50]
     assert "CPU seconds" not in "\n".join(must_hold(outcomes))
 
