@@ -53,8 +53,8 @@ def must_hold(outcomes: Sequence[Outcome]) -> list[str]:
         if found is not None:
             change, low, high, _, count = found
             lines.append(
-                f"  {source} beats {CLASSICAL}, which needs no training: {change:+.3f} mm ({low:+.3f} to {high:+.3f}), "
-                f"{count} pairs: {_verdict(high < 0)}"
+                f"  {source} beats {CLASSICAL}, which needs no training: {change:+.3f} mm ({low:+.3f} to {high:+.3f})"
+                f", {count} pairs: {_verdict(high < 0)}"
             )
     plain = [r for o in outcomes for name, r in o.registration.items() if "," not in name]
     if not plain:
