@@ -60,7 +60,8 @@ def _march(
 ) -> None:
     """Rows ``first`` to ``last`` of ``image``. ``mu``: flat, padded; ``rays``: sdd, row 0, step, column 0, step."""
     size = shape[::-1].astype(np.float64)
-    wide, deep = shape[2] + 2, (shape[1] + 2) * (shape[2] + 2)
+    # Unsigned: an index that cannot be negative is not checked for it at each of eight reads a sample.
+    wide, deep, next_i = np.uint64(shape[2] + 2), np.uint64((shape[1] + 2) * (shape[2] + 2)), np.uint64(1)
     source = to_index[:, 3].copy()
     along = np.empty(3)
     for row in range(first, last):
@@ -83,15 +84,15 @@ def _march(
             for number in range(samples):
                 at = np.float32(number)
                 i, j, k = i0 + at * di, j0 + at * dj, k0 + at * dk
-                il, jl, kl = int(i), int(j), int(k)
+                il, jl, kl = np.int32(i), np.int32(j), np.int32(k)
                 fi, fj, fk = i - np.float32(il), j - np.float32(jl), k - np.float32(kl)
-                base = kl * deep + jl * wide + il
+                base = np.uint64(kl) * deep + np.uint64(jl) * wide + np.uint64(il)
                 a, b = mu[base], mu[base + wide]
                 c, d = mu[base + deep], mu[base + deep + wide]
-                a += fi * (mu[base + 1] - a)
-                b += fi * (mu[base + wide + 1] - b)
-                c += fi * (mu[base + deep + 1] - c)
-                d += fi * (mu[base + deep + wide + 1] - d)
+                a += fi * (mu[base + next_i] - a)
+                b += fi * (mu[base + wide + next_i] - b)
+                c += fi * (mu[base + deep + next_i] - c)
+                d += fi * (mu[base + deep + wide + next_i] - d)
                 a += fj * (b - a)
                 c += fj * (d - c)
                 total += a + fk * (c - a)
@@ -112,7 +113,8 @@ def _march_with_jacobian(
 ) -> None:
     """As `_march`, with ``jacobian`` (6, rows, columns) to a step about ``center``, see `pose.step_matrix`."""
     size = shape[::-1].astype(np.float64)
-    wide, deep = shape[2] + 2, (shape[1] + 2) * (shape[2] + 2)
+    # Unsigned: an index that cannot be negative is not checked for it at each of eight reads a sample.
+    wide, deep, next_i = np.uint64(shape[2] + 2), np.uint64((shape[1] + 2) * (shape[2] + 2)), np.uint64(1)
     source = to_index[:, 3].copy()
     along = np.empty(3)
     sums = np.empty(3)
@@ -144,13 +146,13 @@ def _march_with_jacobian(
             for number in range(samples):
                 at = np.float32(number)
                 i, j, k = i0 + at * di, j0 + at * dj, k0 + at * dk
-                il, jl, kl = int(i), int(j), int(k)
+                il, jl, kl = np.int32(i), np.int32(j), np.int32(k)
                 fi, fj, fk = i - np.float32(il), j - np.float32(jl), k - np.float32(kl)
-                base = kl * deep + jl * wide + il
+                base = np.uint64(kl) * deep + np.uint64(jl) * wide + np.uint64(il)
                 a, b = mu[base], mu[base + wide]
                 c, d = mu[base + deep], mu[base + deep + wide]
-                ai, bi = mu[base + 1] - a, mu[base + wide + 1] - b
-                ci, di_ = mu[base + deep + 1] - c, mu[base + deep + wide + 1] - d
+                ai, bi = mu[base + next_i] - a, mu[base + wide + next_i] - b
+                ci, di_ = mu[base + deep + next_i] - c, mu[base + deep + wide + next_i] - d
                 a, b, c, d = a + fi * ai, b + fi * bi, c + fi * ci, d + fi * di_
                 aj, cj = b - a, d - c
                 a, c = a + fj * aj, c + fj * cj
