@@ -108,32 +108,23 @@ def diffdrr(folder: Path, scene: dict[str, Any], renderer: str) -> tuple[Run, Ru
 
 
 def plastimatch(folder: Path, scene: dict[str, Any]) -> tuple[Run, None]:
-    """plastimatch's drr program, exact; what one more projection costs. Its geometry is another: no image."""
+    """plastimatch drr, exact; what one more projection costs. Its geometry is another: no image."""
     import SimpleITK as sitk
 
     volume = sitk.GetImageFromArray(np.load(folder / "mu.npy") / 0.02 * 1000 - 1000)
-    volume.SetSpacing([float(np.linalg.norm(row)) for row in np.array(scene["affine"])[:3, :3].T])
+    spacing = np.linalg.norm(np.array(scene["affine"])[:3, :3], axis=0)
+    volume.SetSpacing(spacing.tolist())
+    volume.SetOrigin((-(np.array(volume.GetSize()) - 1) / 2 * spacing).tolist())
     sitk.WriteImage(volume, str(folder / "hu.mha"))
     g = scene["geometry"]
-    program = Path(sys.executable).with_name("drr")
-    distances = f"{0.7 * g['sdd']:.1f} {g['sdd']:.1f}"
+    program = Path(sys.executable).with_name("plastimatch")
     size = f"{g['rows'] * g['spacing'][0]:.2f} {g['columns'] * g['spacing'][1]:.2f}"
 
     def cpu(count: int) -> float:
         before = os.times()
-        command = [str(program), "-a", str(count), "-N", "1", "-r", f"{g['rows']} {g['columns']}", "-z", size]
-        command += [
-            "-g",
-            distances,
-            "-i",
-            "exact",
-            "-e",
-            "-t",
-            "raw",
-            "-O",
-            str(folder / "plm"),
-            str(folder / "hu.mha"),
-        ]
+        command = [str(program), "drr", "-a", str(count), "-N", "1", "-r", f"{g['rows']} {g['columns']}", "-z", size]
+        command += ["--sad", f"{0.7 * g['sdd']:.1f}", "--sid", f"{g['sdd']:.1f}", "-i", "exact", "-t", "raw"]
+        command += ["-O", str(folder / "plm"), str(folder / "hu.mha")]
         subprocess.run(command, check=True, capture_output=True)
         after = os.times()
         return after.children_user + after.children_system - before.children_user - before.children_system
