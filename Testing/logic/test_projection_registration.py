@@ -98,6 +98,17 @@ def test_shutters_and_bent_gray_levels_do_not_matter(mu):
     assert mm < 10  # of depth, mostly
 
 
+def test_a_spine_without_its_soft_tissue_is_found_by_its_bone(mu):
+    bone = np.asarray(projectionsamples.ct().array) > 250
+    spine = Volume(np.where(ndimage.binary_dilation(bone), mu.array, 0).astype(np.float32), mu.ijk_to_ras)
+    found = align(spine, [view(mu)], [START])
+    degrees, mm = off(found.pose)
+    assert degrees < 2
+    assert mm < 15  # of depth, mostly
+    assert max(abs(np.array(found.pose.translation) - TRUTH.translation)[:2]) < 2
+    assert found.similarity_after > found.similarity_before
+
+
 @pytest.mark.parametrize("method", ["opt-nccl", "opt-ngi", "opt-gc"])
 def test_classical_methods_climb_from_near(mu, method):
     near = Pose.of(TRUTH.parameters + [1.5, -1.5, 1.5, 2, -2, 12])
