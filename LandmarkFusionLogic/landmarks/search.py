@@ -34,6 +34,8 @@ TURNS = 4
 SETTLED_DEGREES = 4.0
 TURNED_DEGREES = 20.0
 """A volume is set upright where it is turned by more than this: prostates differ nearly as much among themselves."""
+CLEARER = 0.85
+"""… and where its landmarks then scatter by so much less: errors in the landmarks look like turns, too."""
 
 
 @dataclass(frozen=True)
@@ -158,9 +160,8 @@ def _set_upright(
             turn = before
             break
         turned = looker.looks(centre, jitter(0, turn))
-    if degrees_between(turn, start) > TURNED_DEGREES and _enough(turned) >= _enough(views):
-        return turned, turn
-    return views, start
+    clearer = self_consistency(turned) < CLEARER * self_consistency(views) and _enough(turned) >= _enough(views)
+    return (turned, turn) if clearer and degrees_between(turn, start) > TURNED_DEGREES else (views, start)
 
 
 def _enough(views: list[View]) -> bool:
