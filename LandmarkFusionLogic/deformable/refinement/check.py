@@ -70,7 +70,10 @@ def doubts(found: Comparison, drawn: bool) -> list[str]:
     if found.border_after > found.border_before:
         told.append(f"the glands' borders come apart ({found.border_before:.1f} → {found.border_after:.1f} mm)")
     if found.landmark_after > found.landmark_before + LANDMARK_MM:
-        told.append(f"the landmarks come apart ({found.landmark_before:.1f} → {found.landmark_after:.1f} mm)")
+        told.append(
+            f"the landmarks come apart ({found.landmark_before:.1f} → {found.landmark_after:.1f} mm): "
+            "they and the masks disagree, look at both"
+        )
     if found.farthest_mm > FARTHEST_MM:
         told.append(
             f"it moves the gland by up to {found.farthest_mm:.0f} mm: correct the landmarks or the masks first"
