@@ -42,7 +42,7 @@ NOTE = (
     f"{TRANSLATION_MM[0]:g}), N(0, {TRANSLATION_MM[1]:g}), N(0, {TRANSLATION_MM[2]:g}) mm\nalong columns, rows and "
     "depth, about the AP view and without looking at each other; every method begins at the\nsame start. X-ray: 256², "
     f"0.798 mm, 1011.7 mm from the source (Perlove PLX118F), of rays and samples {FINER} times as dense\nalong every "
-    f"axis as the DRR's, with the noise of {PHOTONS:.0e} quanta a pixel. Rotation and translation: mean over the\n"
+    f"axis as the DRR's, with the noise of {PHOTONS:,.0f} quanta a pixel. Rotation and translation: mean over the\n"
     "three axes, as in the paper; angle: of R_found R_trueᵀ; distance: of the isocenter. mTRE: points of vertebrae\n"
     f"in view; in plane: their projections, scaled to the isocenter. Failed: not below {LIMIT_DEGREES:g}° and "
     f"{LIMIT_MM:g} mm, first by the\nmeans over the axes, then by angle and distance. Intervals: 95 %, bootstrap over "

@@ -69,8 +69,8 @@ def _run(options: argparse.Namespace) -> None:
     groups = [(dataset, content) for dataset in sets for content in options.content or CONTENTS[:3]]
     tasks = [
         Task(dataset, seed, content, methods, options.data, options.kept)
-        for dataset, content in groups
         for seed in seeds_of(options.cases, options.development)
+        for dataset, content in groups
     ]
     with progress() as report:
         outcomes = evaluate(tasks, options.workers, report)
