@@ -139,7 +139,8 @@ def show(peers: dict[str, Peer], missing: dict[str, str], folder: Path, rounds: 
         like = f"{np.corrcoef(np.load(file).ravel(), reference)[0, 1]:.5f}" if file.exists() else "–"
         known = np.isfinite(gradient)
         times = f"{gradient:.0f} | {gradient / fastest:.1f}" if known else "– | –"
-        print(f"| {NAMES[name]} | {image:.0f} | {times} | {memory:.0f} | {like} |")
+        most = f"{memory:.0f}" if np.isfinite(memory) else "–"
+        print(f"| {NAMES[name]} | {image:.0f} | {times} | {most} | {like} |")
         good = good and (name not in LIMITS or gradient / fastest >= LIMITS[name])
     print()
     for name, reason in missing.items():
