@@ -122,7 +122,7 @@ def test_bad_input_is_told_in_a_sentence(network, sees_all):
     nothing = Volume(np.zeros((24, 24, 24), np.uint8), fixed.ijk_to_ras)
     with pytest.raises(InputError, match="mask of the moving volume holds nothing"):
         find(fixed, fixed, moving_mask=nothing, model=network)
-    with pytest.raises(InputError, match="no network “dcnn-other”"):
+    with pytest.raises(InputError, match="no source of corresponding points “dcnn-other”"):
         find(fixed, fixed, model="dcnn-other")
     with pytest.raises(InputError, match="no network “other”"):
         network_folder("other")
