@@ -42,7 +42,6 @@ class Phantom:
     spine: Projector
     vertebrae: Projector
     bone: Projector
-    points: FloatArray
     kept: dict[tuple[object, ...], Image] = field(default_factory=dict)
     """Samples that were taken before."""
 
@@ -70,7 +69,6 @@ def make_phantom(seed: int, side: int) -> Phantom:
         Projector(Volume(spine, mu.ijk_to_ras)),
         mask_projector(Volume(phantom.bone.array == 1, mu.ijk_to_ras)),
         mask_projector(bone_mask(mu)),
-        phantom.vertebra_points,
     )
 
 

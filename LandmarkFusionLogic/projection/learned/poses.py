@@ -6,9 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.transform import Rotation
 
-from LandmarkFusionLogic.projection.geometry import Geometry
 from LandmarkFusionLogic.projection.learned.config import ProjectionConfig
-from LandmarkFusionLogic.projection.pose import Pose, ct_to_camera
+from LandmarkFusionLogic.projection.pose import Pose
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,11 +38,6 @@ def geodesic_step(start: FloatArray, truth: FloatArray, isocenter: FloatArray) -
     turn = Rotation.from_matrix(truth[:3, :3] @ start[:3, :3].T).as_rotvec()
     first, second = (matrix[:3, :3] @ isocenter + matrix[:3, 3] for matrix in (start, truth))
     return np.concatenate([turn, second - first])
-
-
-def matrices(poses: list[Pose], isocenter: FloatArray, geometry: Geometry) -> list[FloatArray]:
-    """`ct_to_camera` of each of ``poses``."""
-    return [ct_to_camera(pose, isocenter, geometry) for pose in poses]
 
 
 def axis_errors(found: Pose, truth: Pose) -> tuple[float, float]:
