@@ -124,7 +124,7 @@ def test_bad_input_is_told_in_a_sentence(network, sees_all):
         find(fixed, fixed, moving_mask=nothing, model=network)
     with pytest.raises(InputError, match="no source of corresponding points “dcnn-other”"):
         find(fixed, fixed, model="dcnn-other")
-    with pytest.raises(InputError, match="no network “other”"):
+    with pytest.raises(InputError, match="no source of corresponding points “other”"):
         network_folder("other")
 
 
