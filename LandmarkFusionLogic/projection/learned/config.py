@@ -154,14 +154,14 @@ def _deep_reg(fine: ProjectionConfig, steps: int) -> ProjectionConfig:
     return replace(fine, stage=DEEP_REG, composite=False, embedded=False, steps=steps)
 
 
+# Adam and half the resolution bring four times the steps and more of each.
+_SMALL_FINE = replace(_FINE, pixels=64, phantom_side=64, optimizer="adam", low_rate=1e-4, high_rate=1e-3, frozen=1.0)
+
 PRESETS: dict[str, dict[str, ProjectionConfig]] = {
     "small": {
         RTPI: _RTPI,
-        # Adam and half the resolution bring four times the steps and more of each; the plain encoders do without.
-        FINE: replace(
-            _FINE, pixels=64, phantom_side=64, optimizer="adam", low_rate=1e-4, high_rate=1e-3, frozen=1.0, steps=3000
-        ),
-        DEEP_REG: _deep_reg(_FINE, 1000),
+        FINE: replace(_SMALL_FINE, steps=3000),
+        DEEP_REG: _deep_reg(_SMALL_FINE, 1500),
     },
     "paper": {RTPI: _PAPER, FINE: _PAPER_FINE, DEEP_REG: _deep_reg(_PAPER_FINE, 200_000)},
 }
