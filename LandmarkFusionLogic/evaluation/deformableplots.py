@@ -57,7 +57,7 @@ def plot(outcomes: Sequence[Outcome], folder: Path) -> list[Path]:
 def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.3), layout="constrained")
+    figure = Figure(figsize=(11, 3.7), layout="constrained")
     share, density, error = figure.subplots(1, 3)
     places = np.arange(len(BINS_MM) - 1)
     labels = [f"{low:g}-{high:g}" for low, high in pairwise(BINS_MM)]
@@ -78,7 +78,8 @@ def _by_motion(outcomes: Sequence[Outcome]):  # type: ignore[no-untyped-def]
             axes.set_ylim(0, 1.08 * axes.get_ylim()[1])
         axes.set_xticks(places, labels)
         axes.set_xlabel("true displacement, mm")
-        if axes.lines:
-            axes.legend(loc="lower left")
+    # One legend for all, below, where it covers no line.
+    handles, names = (error if error.lines else share).get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=max(len(names), 1))
     figure.suptitle(f"{outcomes[0].dataset}: {len(outcomes)} pairs")
     return figure
